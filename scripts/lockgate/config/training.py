@@ -1,0 +1,70 @@
+"""The `training` section: fixed parameters, and the variables that span the runs table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from lockgate.config.section import Section
+
+
+class Parameters(Section):
+    """Training parameters in the field's terms; each tool's adapter translates them."""
+
+    method: Literal["lora", "full"] = Field(
+        default="lora", description="Low-rank adapters, or all weights."
+    )
+    learning_rate: float = Field(default=2e-4, gt=0, description="Peak learning rate.")
+    epochs: int = Field(default=1, ge=1, description="Passes over the training rows.")
+    batch_size: int = Field(default=4, ge=1, description="Rows a device takes at once.")
+    gradient_accumulation: int = Field(
+        default=1, ge=1, description="Micro-batches that make one optimizer step."
+    )
+    max_length: int = Field(
+        default=512, ge=8, description="Longest sequence in tokens; longer rows are truncated."
+    )
+    lr_scheduler: Literal["constant", "linear", "cosine"] = Field(
+        default="linear", description="How the learning rate falls after the warm-up."
+    )
+    warmup_steps: int = Field(default=0, ge=0, description="Optimizer steps of warm-up.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
+    lora_rank: int = Field(default=16, ge=1, description="Rank of the adapters.")
+    lora_alpha: int = Field(default=32, ge=1, description="Scale of the adapters.")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in the adapters.")
+    lora_targets: Literal["all-linear"] | list[str] = Field(
+        default="all-linear", description="Modules that get adapters."
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="bfloat16", description="Precision of the weights in training and evaluation."
+    )
+    checkpoint_steps: int = Field(
+        default=20, ge=1, description="Optimizer steps between checkpoints to resume from."
+    )
+    extra: dict[str, Any] = Field(
+        default={}, description="The tool's own options by name; its adapter checks them."
+    )
+
+
+class Training(Section):
+    """What is trained: fixed parameters, and the variables that span the runs table."""
+
+    tool: str = Field(description="Name of the training tool.")
+    model: str | None = Field(
+        default=None,
+        description="The model to train (a name under `models`); not needed when there is one.",
+    )
+    system_prompt: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="System prompt of every row (none: what the template does)."
+    )
+    parameters: Parameters = Field(
+        default=Parameters(), description="Parameters that every run shares."
+    )
+    variables: dict[str, list[Any]] = Field(
+        default={},
+        description="Parameters (or `model`) that vary: each combination of values is a run.",
+    )
+    seeds: list[int] = Field(default=[0], min_length=1, description="One replicate a seed.")
+    controls: bool = Field(
+        default=True, description="Evaluate each base model, untouched, as a control."
+    )

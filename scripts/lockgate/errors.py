@@ -1,0 +1,39 @@
+"""One kind of error for everything a user can mend."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+class LockgateError(Exception):
+    """Something the user can put right.
+
+    Args:
+        what: what is wrong, in one sentence.
+        where: the file, and the key in it, that the message is about.
+        hint: what to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        self.what, self.where, self.hint = what, where, hint
+        lines = [f"{where}: {what}" if where else what]
+        if hint:
+            lines.append(f"Hint: {hint}")
+        super().__init__("\n".join(lines))
+
+
+def entry(main: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a script's `main` end with one clear message and status 1 instead of a traceback."""
+
+    @functools.wraps(main)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return main(*args, **kwargs)
+        except LockgateError as error:
+            print(f"ERROR: {error}", file=sys.stderr, flush=True)
+            sys.exit(1)
+
+    return wrapped

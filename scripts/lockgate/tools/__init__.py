@@ -1,0 +1,213 @@
+"""The tools that Lockgate drives, one module an adapter, behind four small protocols.
+
+An adapter module holds one object named `ADAPTER` that has one of the protocols' methods.
+`render` and `check` run while the pipeline is being planned: they import nothing heavy and
+depend on their arguments alone. Heavy imports belong inside the other methods.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lockgate.errors import LockgateError
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running OpenAI-compatible endpoint; the key stays in its environment variable."""
+
+    url: str
+    model: str
+    api_key_env: str | None = None
+
+
+class Adapter(Protocol):
+    """What every adapter has."""
+
+    kind: str
+    """`data`, `training`, `evaluation` or `server`."""
+
+    def versions(self) -> dict[str, str]:
+        """Installed version of each package that shapes the result (distribution: version).
+
+        Raises:
+            LockgateError: with the command that installs it, if the tool is missing.
+        """
+        ...
+
+
+class DataGenerator(Adapter, Protocol):
+    """Makes records: from a design, or from files."""
+
+    design_name: str
+    """File name of the built design, like `design.py`."""
+
+    def render(self, data: dict[str, Any], root: Path) -> str:
+        """Text of the design file, from the `data` section; `root` resolves relative paths.
+
+        Raises:
+            LockgateError: where the section does not fit the tool, naming the key.
+        """
+        ...
+
+    def inputs(self, data: dict[str, Any], root: Path) -> list[Path]:
+        """Files whose content shapes the records; they must exist."""
+        ...
+
+    def learn(self) -> dict[str, Any]:
+        """JSON Schemas and names that the installed version offers."""
+        ...
+
+    def validate(
+        self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, work: Path
+    ) -> None:
+        """Check the built design with the tool itself, and that the endpoint's model answers."""
+        ...
+
+    def preview(
+        self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, out: Path
+    ) -> list[dict[str, Any]]:
+        """Make `data["preview_records"]` records; pages for a browser go to `out`."""
+        ...
+
+    def generate(
+        self,
+        design: Path,
+        data: dict[str, Any],
+        shard: int,
+        endpoint: Endpoint | None,
+        work: Path,
+    ) -> list[dict[str, Any]]:
+        """Make this shard's part of `data["records"]`; finished records in `work` are kept."""
+        ...
+
+
+class Trainer(Adapter, Protocol):
+    """Trains one run."""
+
+    def render(self, run: dict[str, Any]) -> dict[str, Any]:
+        """The tool's own configuration for one run: `parameters`, `seed`, `system_prompt`.
+
+        Raises:
+            LockgateError: where a parameter does not fit the tool, naming the key.
+        """
+        ...
+
+    def validate(self, config: dict[str, Any]) -> None:
+        """Check a rendered configuration against the tool's real classes."""
+        ...
+
+    def train(
+        self,
+        config: dict[str, Any],
+        model: Path,
+        train: Path,
+        validation: Path | None,
+        out: Path,
+    ) -> dict[str, Any]:
+        """Train in `out`, continuing from its last complete checkpoint.
+
+        Args:
+            config: what `render` gave.
+            model: directory of the base model (Hugging Face format).
+            train: rows, JSON Lines of `id`, `prompt`, `completion`.
+            validation: the same, for the loss after each epoch; None or empty: none.
+            out: the run's own directory.
+
+        Returns:
+            `checkpoints` (one an epoch: `epoch`, `step`, `path` relative to `out`, `adapter`
+            true or false), `losses` (`step`, `epoch`, `loss`, `validation`), `steps`,
+            `tokens` (counted in training, padding left out), `seconds` (`load`, `train`),
+            `step_seconds` (each step of this process), `trainable_parameters`, `parameters`,
+            `truncated_rows`, `resumed_from_step`.
+        """
+        ...
+
+
+class Evaluator(Adapter, Protocol):
+    """Evaluates one run's cells."""
+
+    def render(self, evaluation: dict[str, Any]) -> dict[str, Any]:
+        """The tool's own configuration for a list of tasks."""
+        ...
+
+    def inputs(self, evaluation: dict[str, Any], root: Path) -> list[Path]:
+        """Files (the user's own tasks) whose content shapes the scores; they must exist."""
+        ...
+
+    def validate(self, config: dict[str, Any], root: Path) -> None:
+        """Check a rendered configuration with the tool itself (the user's tasks import)."""
+        ...
+
+    def evaluate(
+        self,
+        config: dict[str, Any],
+        weights: Path,
+        base: Path,
+        rows: dict[str, Path],
+        logs: Path,
+        root: Path,
+    ) -> list[dict[str, Any]]:
+        """Evaluate all tasks with the model loaded once; finished samples in `logs` are kept.
+
+        Args:
+            config: what `render` gave.
+            weights: directory of a model or of its adapter.
+            base: directory of the base model (tokenizer, chat template).
+            rows: each split's file (`test`, `validation`).
+            logs: directory of this weights' logs, one below it a task.
+            root: resolves relative paths in the configuration.
+
+        Returns:
+            For each task `task`, `metric`, `seconds`, `output_tokens`, `log` (path) and
+            `samples`: `id`, `score` (0 to 1), `answer`, `target`.
+        """
+        ...
+
+
+class Server(Adapter, Protocol):
+    """Serves a model on a loopback port."""
+
+    def serve(
+        self, weights: Path, model: str, threads: int, log: Path
+    ) -> AbstractContextManager[Endpoint]:
+        """Serve until the block ends; the server dies with this process, however it ends."""
+        ...
+
+
+def names(kind: str) -> list[str]:
+    """Names of the adapters of one kind."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return [name for name in modules if _load(name).kind == kind]
+
+
+def get(kind: str, name: str, where: str) -> Any:
+    """The adapter of that name.
+
+    Args:
+        kind: `data`, `training`, `evaluation` or `server`.
+        name: what the configuration says.
+        where: file and key, for the message.
+
+    Raises:
+        LockgateError: if there is none, with the nearest name.
+    """
+    known = names(kind)
+    if name in known:
+        return _load(name)
+    near = difflib.get_close_matches(name, known, 1)
+    raise LockgateError(
+        f"there is no {kind} tool '{name}'",
+        where=where,
+        hint=f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}",
+    )
+
+
+def _load(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}").ADAPTER
