@@ -25,6 +25,11 @@ class LockgateError(Exception):
         super().__init__("\n".join(lines))
 
 
+def log_to(path: str) -> None:
+    """Send what this process prints to a rule's log file."""
+    sys.stdout = sys.stderr = open(path, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def entry(main: Callable[..., Any]) -> Callable[..., Any]:
     """Let a script's `main` end with one clear message and status 1 instead of a traceback."""
 

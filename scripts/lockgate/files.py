@@ -29,13 +29,17 @@ def file_digest(path: Path | str) -> str:
 
 
 def write_text(path: Path | str, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
     """Write a file under a temporary name, then rename it: it is whole or it is not there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as handle:
-            handle.write(text)
+        with open(temporary, "wb") as handle:
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
@@ -111,19 +115,24 @@ def read_jsonl(path: Path | str, where: str = "") -> list[dict[str, Any]]:
 
 
 @contextmanager
-def locked(path: Path | str, what: str, hint: str = "") -> Iterator[None]:
+def locked(path: Path | str, what: str = "", hint: str = "") -> Iterator[None]:
     """Hold an exclusive lock on a file for as long as the block runs.
 
     The kernel releases it when the process ends, however it ends.
 
+    Args:
+        path: the lock file; it holds the owner's process id.
+        what: what to say when another process holds it; empty: wait for it instead.
+        hint: what to do then.
+
     Raises:
-        LockgateError: at once, if another process holds it.
+        LockgateError: at once, if another process holds it and `what` is given.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if what else 0))
         except BlockingIOError:
             handle.seek(0)
             raise LockgateError(

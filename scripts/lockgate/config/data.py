@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from lockgate.config.section import Section
+from lockgate.config.section import Number, Section
 
 
 class Endpoint(Section):
@@ -48,11 +48,11 @@ class Rows(Section):
 class Splits(Section):
     """Shares of the records; they add up to 1."""
 
-    train: float = Field(default=0.8, gt=0, lt=1, description="Share to train on.")
-    validation: float = Field(
+    train: Number = Field(default=0.8, gt=0, lt=1, description="Share to train on.")
+    validation: Number = Field(
         default=0.1, ge=0, lt=1, description="Share for the loss during training."
     )
-    test: float = Field(default=0.1, gt=0, lt=1, description="Share held out for evaluation.")
+    test: Number = Field(default=0.1, gt=0, lt=1, description="Share held out for evaluation.")
 
     @model_validator(mode="after")
     def _add_up(self) -> Splits:

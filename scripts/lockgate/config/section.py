@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+_EXPONENT = re.compile(r"^[+-]?\d+(\.\d*)?[eE][+-]?\d+$")
 
 
 class Section(BaseModel):
     """A section of the configuration: unknown keys are refused, values are never coerced."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+
+def _exponent(value: Any) -> Any:
+    # YAML 1.1 reads `5e-4`, without a dot, as text.
+    return float(value) if isinstance(value, str) and _EXPONENT.match(value) else value
+
+
+Number = Annotated[float, BeforeValidator(_exponent)]
+"""A number, also in the form `5e-4`."""
 
 FileSafe = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 """A name that may be part of a file name: lower case, digits, `.` and `-`."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from lockgate.config.section import Section
+from lockgate.config.section import Number, Section
 
 
 class Parameters(Section):
@@ -15,7 +15,7 @@ class Parameters(Section):
     method: Literal["lora", "full"] = Field(
         default="lora", description="Low-rank adapters, or all weights."
     )
-    learning_rate: float = Field(default=2e-4, gt=0, description="Peak learning rate.")
+    learning_rate: Number = Field(default=2e-4, gt=0, description="Peak learning rate.")
     epochs: int = Field(default=1, ge=1, description="Passes over the training rows.")
     batch_size: int = Field(default=4, ge=1, description="Rows a device takes at once.")
     gradient_accumulation: int = Field(
@@ -28,10 +28,10 @@ class Parameters(Section):
         default="linear", description="How the learning rate falls after the warm-up."
     )
     warmup_steps: int = Field(default=0, ge=0, description="Optimizer steps of warm-up.")
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay.")
+    weight_decay: Number = Field(default=0.0, ge=0, description="Decoupled weight decay.")
     lora_rank: int = Field(default=16, ge=1, description="Rank of the adapters.")
     lora_alpha: int = Field(default=32, ge=1, description="Scale of the adapters.")
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout in the adapters.")
+    lora_dropout: Number = Field(default=0.0, ge=0, lt=1, description="Dropout in the adapters.")
     lora_targets: Literal["all-linear"] | list[str] = Field(
         default="all-linear", description="Modules that get adapters."
     )

@@ -1,0 +1,133 @@
+"""The configuration: one YAML file, one pydantic model a section, one message a mistake."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field, ValidationError
+
+from lockgate.config.data import Data
+from lockgate.config.evaluation import Evaluation
+from lockgate.config.experiment import Experiment
+from lockgate.config.models import Model
+from lockgate.config.resources import Resources
+from lockgate.config.section import FileSafe, Section
+from lockgate.config.training import Parameters, Training
+from lockgate.errors import LockgateError
+
+__all__ = ["Config", "Model", "Parameters", "load"]
+
+
+class Config(Section):
+    """One experiment."""
+
+    experiment: Experiment = Field(description="What is asked, and what it is called.")
+    data: Data = Field(description="Records to design or to read, and the rows they become.")
+    models: dict[FileSafe, Model] = Field(
+        min_length=1, description="Models by name, and where their weights come from."
+    )
+    training: Training = Field(description="What is trained.")
+    evaluation: Evaluation = Field(description="What every run is measured on.")
+    resources: Resources = Field(default=Resources(), description="What one heavy job may use.")
+    approvers: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Users whose markers count (owners of the marker files); none: anybody's.",
+    )
+    base_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Directory for results, with `experiments/` and `sanity_checks/` below it "
+        "(none: `results/`, directly).",
+    )
+    cache_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Directory for converted models, shared by experiments (none: "
+        "`$LOCKGATE_CACHE`, else `~/.cache/lockgate`).",
+    )
+
+    @property
+    def results(self) -> Path:
+        """Where this experiment's files go."""
+        if self.base_dir is None:
+            return Path("results") / self.experiment.name
+        return Path(self.base_dir) / f"{self.experiment.kind}s" / self.experiment.name
+
+    @property
+    def approvals(self) -> Path:
+        """Where this experiment's markers and ledger are."""
+        return Path("approvals") / self.experiment.name
+
+    @property
+    def cache(self) -> Path:
+        """Where converted models are kept, absolute."""
+        chosen = self.cache_dir or os.environ.get("LOCKGATE_CACHE") or "~/.cache/lockgate"
+        return Path(chosen).expanduser().resolve()
+
+
+def load(values: Any, source: str) -> Config:
+    """Check a configuration.
+
+    Args:
+        values: what the YAML file holds.
+        source: the file's path, for messages.
+
+    Raises:
+        LockgateError: with every mistake, each with its key and a hint.
+    """
+    if not isinstance(values, dict):
+        raise LockgateError(
+            "the configuration is not a mapping of sections",
+            where=source,
+            hint="start from config/config.yaml",
+        )
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(item, source) for item in error.errors()]
+        raise LockgateError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _explain(item: Any, source: str) -> str:
+    """One pydantic error as file, key, what is wrong, and a hint."""
+    steps = [step for step in item["loc"] if step != "[key]" and "[" not in str(step)]
+    path = ""
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    message = item["msg"].removeprefix("Value error, ")
+    hint = ""
+    if item["type"] == "extra_forbidden":
+        message = "unknown key"
+        known = _keys(item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, 1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+    elif item["type"] == "missing":
+        message = "this key is missing"
+        hint = "config/README.md describes it; config/config.yaml has one"
+    elif item["type"] not in ("value_error",):
+        message = f"{message[0].lower()}{message[1:]} (given: {item['input']!r:.80})"
+        hint = "config/README.md lists every key with its type"
+    return str(LockgateError(message, where=f"{source}: {path}" if path else source, hint=hint))
+
+
+def _keys(location: tuple[Any, ...]) -> list[str]:
+    """Known keys of the section at a location."""
+    kind: Any = Config
+    for step in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
+            kind = kind.model_fields[step].annotation
+        models = [arg for arg in _flatten(kind) if isinstance(arg, type)]
+        found = [model for model in models if issubclass(model, BaseModel)]
+        kind = found[0] if found else kind
+    return list(kind.model_fields) if hasattr(kind, "model_fields") else []
+
+
+def _flatten(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for argument in get_args(annotation):
+        yield from _flatten(argument)

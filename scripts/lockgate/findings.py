@@ -1,0 +1,148 @@
+"""What came out, in plain words: the headline, the tally, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lockgate.comparison import VERDICTS, Result
+from lockgate.gates import ORDER
+
+_SENTENCES = {
+    "better": "Fine-tuning helped on {task}: {who}, scores {tuned}, its untouched control "
+    "{control}: {difference} ({evidence}).",
+    "worse": "Fine-tuning made {task} worse: {who}, scores {tuned}, its untouched control "
+    "{control}: {difference} ({evidence}).",
+    "inconclusive": "Inconclusive on {task}: {who}, scores {tuned}, its untouched control "
+    "{control}: {difference} ({evidence}). This could be chance.",
+}
+
+
+def headlines(results: list[Result]) -> list[dict[str, str]]:
+    """For each task its outcome in one sentence: `verdict` and `text`."""
+    lines = []
+    for task in dict.fromkeys(result.task for result in results):
+        scored = [r for r in results if r.task == task and r.tuned and r.score is not None]
+        best = best_tuned(results, task)
+        if best is None:
+            lines.append(
+                {
+                    "verdict": "missing",
+                    "text": f"No result on {task}: no fine-tuned run has scores.",
+                }
+            )
+            continue
+        who = f"the fine-tuned run, {best.label}"
+        if len(scored) > 1:
+            who = f"the best of {len(scored)} fine-tuned results, {best.label}"
+        found = best.difference
+        if found is None or best.control is None or best.verdict == "not compared":
+            text = (
+                f"Nothing to compare on {task}: {who}, scores {score(best.score)} "
+                f"({bounds(best.low, best.high, best.method)}), and there is no control on the "
+                "same samples that says what the untouched model scores."
+            )
+            lines.append({"verdict": "not compared", "text": text})
+            continue
+        interval = bounds(found.low, found.high, found.interval_method, signed)
+        text = _SENTENCES[best.verdict].format(
+            task=task,
+            who=who,
+            tuned=score(best.score),
+            control=score(best.control.score),
+            difference=signed(found.difference),
+            evidence=f"{interval}, {p_text(best.p_holm)}, n = {found.n}",
+        )
+        lines.append({"verdict": best.verdict, "text": text})
+    return lines
+
+
+def tally(results: list[Result]) -> str:
+    """How all comparisons came out, and by name which tuned runs are worse."""
+    tuned = [result for result in results if result.tuned]
+    counts = {v: sum(result.verdict == v for result in tuned) for v in VERDICTS}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    text = f"Fine-tuned results against their controls: {told or 'none'}."
+    if worse := [f"{r.label} ({r.task})" for r in tuned if r.verdict == "worse"]:
+        text += f" Worse than the untouched model: {'; '.join(worse)}."
+    return text
+
+
+def best_tuned(results: list[Result], task: str) -> Result | None:
+    """The highest tuned score on a task; the first of equals."""
+    scored = [r for r in results if r.task == task and r.tuned and r.score is not None]
+    return max(scored, key=lambda result: result.score or 0.0, default=None)
+
+
+def problems(
+    plan: dict[str, Any],
+    results: list[Result],
+    trained: dict[str, dict[str, Any]],
+    evaluated: dict[str, dict[str, Any]],
+    approvals: list[dict[str, Any]],
+    versions: dict[str, list[str]],
+) -> list[str]:
+    """What is missing, incomplete or not as planned."""
+    found = []
+    names = [run["name"] for run in plan["runs"]]
+    for name in names:
+        if name not in trained:
+            found.append(f"Run {name} has no training manifest.")
+        elif trained[name].get("truncated_rows"):
+            found.append(f"Run {name}: {trained[name]['truncated_rows']} training rows were cut.")
+        if name not in evaluated:
+            found.append(f"Run {name} was not evaluated: it has no scores.")
+    for name in sorted({*trained, *evaluated} - set(names)):
+        found.append(f"Run {name} is not part of the plan: it is left out.")
+    most: dict[str, int] = {}
+    for result in results:
+        most[result.task] = max(most.get(result.task, 0), len(result.samples))
+    for result in results:
+        name, count, of = result.run["name"], len(result.samples), most[result.task]
+        if result.score is None and name in evaluated:
+            found.append(f"{result.label} has no score on {result.task}, though it was planned.")
+        elif result.score is not None and count < of:
+            found.append(f"{result.label} answered {count} of {of} samples of {result.task}.")
+        if result.tuned and result.control is None:
+            found.append(f"{result.label} has no control on {result.task} to compare with.")
+        if result.difference and result.difference.n < count:
+            found.append(
+                f"{result.label} and its control share {result.difference.n} of {count} samples "
+                f"of {result.task}: only those are compared."
+            )
+    for package, seen in versions.items():
+        if len(seen) > 1:
+            found.append(f"Package {package} had several versions: {', '.join(seen)}.")
+    for gate in ORDER:
+        if not any(entry["gate"] == gate for entry in approvals):
+            found.append(f"The ledger records no approval at the gate {gate}.")
+    return found
+
+
+def score(value: float | None) -> str:
+    """A score, or `missing`."""
+    return "missing" if value is None else f"{value:.3f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign."""
+    return "unknown" if value is None else f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_text(value: float | None) -> str:
+    """A p-value as `p = ...`, or what there is instead."""
+    if value is None:
+        return "no p-value"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def bounds(
+    low: float | None,
+    high: float | None,
+    method: str,
+    text: Callable[[float | None], str] = score,
+) -> str:
+    """A 95% interval, or why there is none."""
+    if low is None or high is None:
+        return f"no interval: {method.removeprefix('none: ')}"
+    return f"95% interval {text(low)} to {text(high)}"

@@ -1,0 +1,247 @@
+"""Gates: conditions on marker files that the user creates.
+
+A gate reviews one document (JSON with `covers`, a list of items). It is open when every item
+that the configuration needs now is covered by an approved document: one whose marker is not
+older than it or names its digest, or one that the ledger already records.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lockgate.errors import LockgateError
+from lockgate.files import digest, file_digest, locked, read_json, read_yaml
+
+ORDER = ("plan", "preview")
+DOCUMENTS = {"plan": "plan/plan.json", "preview": "preview/review.json"}
+HOURS = "compute hours up to"
+PAGES = {"plan": "plan/plan.html", "preview": "preview/review.html"}
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether a gate is open; if not, why, and whether the user is to approve anything."""
+
+    gate: str
+    open: bool
+    reason: str = ""
+    to_approve: bool = True
+
+
+class Gates:
+    """The gates of one experiment.
+
+    Args:
+        results: the experiment's results directory.
+        approvals: the directory of its markers and its ledger.
+        needed: for each gate the items that the configuration needs now.
+        fingerprint: what the plan document must have been written from.
+        approvers: user names whose markers count; None: anybody's.
+    """
+
+    def __init__(
+        self,
+        results: Path,
+        approvals: Path,
+        needed: dict[str, list[str]],
+        fingerprint: str,
+        approvers: list[str] | None = None,
+    ) -> None:
+        self.results, self.approvals = results, approvals
+        self.needed, self.fingerprint, self.approvers = needed, fingerprint, approvers
+        self.ledger = approvals / "ledger.jsonl"
+
+    def marker(self, gate: str) -> Path:
+        return self.approvals / f"{gate}.approved"
+
+    def document(self, gate: str) -> Path:
+        return self.results / DOCUMENTS[gate]
+
+    def recorded(self, gate: str) -> list[str]:
+        """Items that the ledger records as approved at this gate."""
+        return [
+            item
+            for entry in read_ledger(self.ledger)
+            if entry["gate"] == gate
+            for item in entry["items"]
+        ]
+
+    def state(self, gate: str) -> State:
+        """Whether the gate is open now."""
+        needed, recorded = set(self.needed[gate]), set(self.recorded(gate))
+        document = self._read(gate)
+        if gate == "plan" and (document or {}).get("fingerprint") != self.fingerprint:
+            known = needed <= recorded
+            reason = "it has to be written again first" if document else "it is not written yet"
+            return State(gate, False, reason, to_approve=not known)
+        if document is not None:
+            # what only the document knows: an estimate beyond the approved one
+            needed |= {item for item in document["covers"] if item.startswith(HOURS)}
+        if needed <= recorded:
+            return State(gate, True)
+        if document is None:
+            return State(gate, False, "it is not written yet")
+        if not needed <= recorded | set(document["covers"]):
+            return State(gate, False, "it has to be written again first")
+        fault = self._fault(gate)
+        return State(gate, not fault, fault)
+
+    def record(self, gate: str) -> None:
+        """Append the document that is approved now to the ledger, once."""
+        document = self._read(gate)
+        if document is None or self._fault(gate):
+            return
+        marker, path = self.marker(gate), self.document(gate)
+        with locked(self.approvals / ".ledger.lock", "the ledger is being written"):
+            entries = read_ledger(self.ledger)
+            told = digest(document["covers"]), file_digest(path)[:12]
+            if told in [(entry["covers"], entry["document"]) for entry in entries]:
+                return
+            status = marker.stat()
+            told_by = _marker(marker)
+            entry = {
+                "gate": gate,
+                "document": told[1],
+                "covers": told[0],
+                "items": document["covers"],
+                "marker": str(marker),
+                "marker_mtime": status.st_mtime,
+                "uid": status.st_uid,
+                "owner": owner(marker),
+                **{key: str(told_by[key]) for key in ("by", "note") if key in told_by},
+                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            }
+            cut = self.ledger.exists() and not self.ledger.read_bytes().endswith(b"\n")
+            with open(self.ledger, "a", encoding="utf-8") as handle:
+                handle.write(("\n" if cut else "") + json.dumps(entry, ensure_ascii=False) + "\n")
+                handle.flush()
+                os.fsync(handle.fileno())
+
+    def advance(self) -> list[State]:
+        """The gates in order up to the first closed one; open ones are recorded."""
+        states = []
+        for gate in ORDER:
+            states.append(self.state(gate))
+            if not states[-1].open:
+                break
+            self.record(gate)
+        return states
+
+    def message(self, state: State) -> str:
+        """What a user reads at a closed gate: what to review and what to type."""
+        page = (self.results / PAGES[state.gate]).resolve()
+        lines = [f"Gate '{state.gate}' is closed: {self.document(state.gate)}: {state.reason}."]
+        if state.to_approve:
+            lines += [
+                f"  Review:   file://{page}",
+                f"  Approve:  mkdir -p {self.approvals} && touch {self.marker(state.gate)}",
+                "  Then run the same command again.",
+            ]
+        else:
+            lines += ["  It needs no new approval so far: run the same command again."]
+        return "\n".join(lines)
+
+    def _read(self, gate: str) -> dict[str, Any] | None:
+        path = self.document(gate)
+        if not path.exists():
+            return None
+        document: dict[str, Any] = read_json(path)
+        return document
+
+    def _fault(self, gate: str) -> str:
+        """Why the marker does not approve the document; empty if it does."""
+        marker, document = self.marker(gate), self.document(gate)
+        if not marker.exists():
+            return "it waits for your approval"
+        try:
+            named = _marker(marker).get("digest")
+        except LockgateError as error:
+            return f"the marker {marker} is neither empty nor YAML ({error.what.splitlines()[0]})"
+        if named is not None and not (
+            len(str(named)) >= 8 and file_digest(document).startswith(str(named))
+        ):
+            return f"the marker {marker} names another document ({named})"
+        if named is None and marker.stat().st_mtime < document.stat().st_mtime:
+            return f"the marker {marker} is older than the document"
+        if self.approvers is not None and owner(marker) not in self.approvers:
+            return (
+                f"the marker {marker} belongs to {owner(marker)}, who is not among the approvers "
+                f"({', '.join(self.approvers)})"
+            )
+        return ""
+
+
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """Every approval recorded, oldest first; a line cut short by a crash is left out."""
+    if not path.exists():
+        return []
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return entries
+
+
+def require(ledger: Path, gate: str, item: str) -> None:
+    """Refuse to spend anything on an item that no approval covers.
+
+    A job calls it with the digest of its own built document: between the approval and the
+    job, on another node, the configuration or the built file may have changed.
+
+    Raises:
+        LockgateError: if the ledger does not record the item at this gate.
+    """
+    approved = [entry for entry in read_ledger(ledger) if entry["gate"] == gate]
+    if not any(item in entry["items"] for entry in approved):
+        raise LockgateError(
+            f"'{item}' is not approved at gate '{gate}'",
+            where=str(ledger),
+            hint="run the pipeline again; it says what to review and how to approve",
+        )
+
+
+def _ceilings(ledger: Path) -> list[float]:
+    return [
+        float(item.split()[-1])
+        for entry in read_ledger(ledger)
+        for item in entry["items"]
+        if item.startswith(HOURS)
+    ]
+
+
+def approved_hours(ledger: Path) -> float | None:
+    """The highest ceiling of compute hours approved so far."""
+    return max(_ceilings(ledger), default=None)
+
+
+def hours_item(ledger: Path, hours: float) -> str:
+    """The item that approves compute hours: a ceiling of 1.5 times the estimate.
+
+    A later estimate within an approved ceiling needs no new approval.
+    """
+    fitting = [ceiling for ceiling in _ceilings(ledger) if hours <= ceiling]
+    return f"{HOURS} {min(fitting) if fitting else round(1.5 * hours, 3):g}"
+
+
+def owner(path: Path) -> str:
+    """User name of a file's owner (its number where it has no name)."""
+    uid = path.stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _marker(path: Path) -> dict[str, Any]:
+    content = read_yaml(path)
+    if content is not None and not isinstance(content, dict):
+        raise LockgateError("it holds no mapping", where=str(path))
+    return content or {}

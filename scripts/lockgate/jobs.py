@@ -1,0 +1,447 @@
+"""The jobs that spend something: each checks its approval, locks its directory, writes last."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from lockgate import data, process, tools
+from lockgate.errors import LockgateError
+from lockgate.files import (
+    digest,
+    file_digest,
+    locked,
+    read_json,
+    read_yaml,
+    write_json,
+    write_jsonl,
+    write_text,
+)
+from lockgate.gates import require
+from lockgate.matrix import RECIPE_VERSION
+
+SMOKE_STEPS = 3
+SMOKE_SAMPLES = 8
+ROOT = Path(".")
+
+
+def arguments(description: str | None, *names: str) -> dict[str, Any]:
+    """Command line of a job: `--name PATH` for each name, and the number of threads.
+
+    Also asks to die with the parent and limits the threads, before anything heavy is imported.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    for name in names:
+        kind: Any = int if name in ("records", "shard", "threads") else Path
+        kind = str if name == "smoke" else kind
+        parser.add_argument(
+            f"--{name}", type=kind, required=True, nargs="*" if name == "models" else None
+        )
+    parsed = vars(parser.parse_args())
+    process.die_with_parent()
+    process.limit_threads(parsed.get("threads", 1))
+    return parsed
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """A built document.
+
+    Raises:
+        LockgateError: if this version of Lockgate does not run it.
+    """
+    spec: dict[str, Any] = read_yaml(path)
+    if spec.get("recipe_version") != RECIPE_VERSION:
+        raise LockgateError(
+            f"recipe_version is {spec.get('recipe_version')}, this Lockgate runs {RECIPE_VERSION}",
+            where=str(path),
+            hint="delete the file and run the pipeline again",
+        )
+    return spec
+
+
+def read_manifests(paths: list[Path]) -> dict[str, dict[str, Any]]:
+    """Model manifests by the model's name."""
+    return {manifest["name"]: manifest for manifest in map(read_json, paths)}
+
+
+def item(path: Path, spec: dict[str, Any]) -> str:
+    """What an approval must cover before this built document is run: name and digest."""
+    return f"{path.parent.name}/{path.stem}:{digest(spec)}"
+
+
+def check_design(spec: dict[str, Any], design: Path) -> None:
+    """The design file must be the one that was approved with its document."""
+    if digest(design.read_text(encoding="utf-8")) != spec["design_sha256"]:
+        raise LockgateError(
+            "the design was edited after it was built",
+            where=str(design),
+            hint="edit the configuration (data.design or data.script) instead, delete this file "
+            "and run again",
+        )
+
+
+def preview_data(
+    spec: Path,
+    design: Path,
+    models: list[Path],
+    records: int,
+    ledger: Path,
+    threads: int,
+    summary: Path,
+    rows: Path,
+) -> None:
+    """Make the sample records and the rows they become."""
+    document = read_spec(spec)
+    require(ledger, "plan", item(spec, document))
+    check_design(document, design)
+    adapter = tools.get("data", document["tool"], str(spec))
+    out = summary.parent
+    out.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with data.endpoint(document, read_manifests(models), threads, out / "server.log") as running:
+        made = adapter.preview(design, {**document, "preview_records": records}, running, out)
+    seconds = time.perf_counter() - start
+    valid = read_json(out.parents[1] / "validate" / "data.json")
+    fixed = min(valid["seconds"], 0.9 * seconds)
+    planned = document["records"] or valid["available"]
+    write_jsonl(rows, data.project(made, document["rows"], str(out)))
+    write_json(
+        summary,
+        {
+            "item": item(spec, document),
+            "tool": document["tool"],
+            "records": len(made),
+            "records_planned": planned,
+            "seconds": round(seconds, 2),
+            "start_seconds": round(fixed, 2),
+            "seconds_per_record": {
+                "low": (seconds - fixed) / len(made),
+                "high": seconds / len(made),
+            },
+            "pages": sorted(str(page.relative_to(out)) for page in out.rglob("*.html")),
+            "versions": adapter.versions(),
+        },
+    )
+
+
+def validate_data(spec: Path, design: Path, models: list[Path], threads: int, out: Path) -> None:
+    """Check the built design with its tool, and every row of an existing dataset."""
+    document = read_spec(spec)
+    check_design(document, design)
+    adapter = tools.get("data", document["tool"], str(spec))
+    work = out.parent / "data"
+    work.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    with data.endpoint(document, read_manifests(models), threads, work / "server.log") as running:
+        adapter.validate(design, document, running, work)
+    available = document["records"]
+    if document["files"]:
+        made = adapter.generate(design, {**document, "shards": 1}, 0, None, work)
+        data.split(
+            data.project(made, document["rows"], document["files"]),
+            document["splits"],
+            document["seed"],
+        )
+        available = len(made)
+    write_json(
+        out,
+        {
+            "item": item(spec, document),
+            "status": "ok",
+            "seconds": round(time.perf_counter() - start, 2),
+            "available": available,
+        },
+    )
+
+
+def validate_config(spec: Path, out: Path) -> None:
+    """Check one built configuration with its tool."""
+    document = read_spec(spec)
+    if "evaluation" in document:
+        name, tool = document["evaluation_tool"], document["evaluation"]
+        tools.get("evaluation", name, str(spec)).validate(tool, ROOT)
+    if spec.parent.name == "eval":
+        tools.get("evaluation", document["tool"], str(spec)).validate(document["config"], ROOT)
+    else:
+        tools.get("training", document["tool"], str(spec)).validate(document["config"])
+    write_json(out, {"item": item(spec, document), "status": "ok"})
+
+
+def preview_train(spec: Path, model: Path, ledger: Path, threads: int, out: Path) -> None:
+    """Measure a shape: a few steps at the longest sequence, then at a quarter of it."""
+    document = read_spec(spec)
+    require(ledger, "plan", item(spec, document))
+    manifest = read_json(model)
+    adapter = tools.get("training", document["tool"], str(spec))
+    work = out.parent / document["shape"] / digest([document, manifest["digest"]])
+    longest = document["max_length"]
+    measured = {}
+    with locked(work / ".lock", "this shape is being measured", "wait for the other job"):
+        for name, length in (("longest", longest), ("short", max(8, longest // 4))):
+            rows = work / f"{name}.jsonl"
+            write_jsonl(rows, _rows(document["batch_size"] * SMOKE_STEPS, length))
+            start = time.perf_counter()
+            result = adapter.train(
+                document["config"], Path(manifest["path"]), rows, None, work / name
+            )
+            measured[name] = {**result, "wall": time.perf_counter() - start}
+    long, short = measured["longest"], measured["short"]
+    # the first step also pays for allocation; the rest show the speed
+    per_long, per_short = (
+        sorted(m["step_seconds"])[len(m["step_seconds"]) // 2] for m in (long, short)
+    )
+    count_long, count_short = (m["tokens"] / m["steps"] for m in (long, short))
+    slope = (per_long - per_short) / max(count_long - count_short, 1)
+    if slope <= 0:
+        slope = per_long / count_long
+    checkpoint = work / "longest" / long["checkpoints"][-1]["path"]
+    size = sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
+    write_json(
+        out,
+        {
+            "item": item(spec, document),
+            "shape": document["shape"],
+            "model": document["model"]["name"],
+            "steps": long["steps"],
+            "seconds_per_token": slope,
+            "seconds_per_token_longest": per_long / count_long,
+            "step_overhead": max(0.0, per_short - slope * count_short),
+            "load_seconds": round(long["wall"] - sum(long["step_seconds"]), 2),
+            "peak_memory_mb": round(process.peak_memory_mb()),
+            "checkpoint_mb": round(size / 1e6, 1),
+            "checkpoint": str(checkpoint),
+            "adapter": long["checkpoints"][-1]["adapter"],
+            "losses": long["losses"],
+        },
+    )
+
+
+def _rows(count: int, length: int) -> list[dict[str, str]]:
+    """Rows at least `length` tokens long in any tokenizer; the trainer cuts them."""
+    words = "one two three four five six seven eight nine ten".split()
+    return [
+        {
+            "id": f"{index:06d}",
+            "prompt": " ".join(words[(index + k) % 10] for k in range(max(1, length // 2))),
+            "completion": " ".join(words[(index * 3 + k) % 10] for k in range(length)),
+        }
+        for index in range(count)
+    ]
+
+
+def preview_eval(spec: Path, trained: Path, model: Path, threads: int, out: Path) -> None:
+    """Answer a few prompts with the smoke-trained weights; measure the speed."""
+    document = read_spec(spec)
+    smoke, manifest = read_json(trained), read_json(model)
+    work = out.parent / document["shape"] / digest([document, manifest["digest"]])
+    rows = work / "rows.jsonl"
+    write_jsonl(rows, _rows(SMOKE_SAMPLES, 64))
+    adapter = tools.get("evaluation", document["evaluation_tool"], str(spec))
+    start = time.perf_counter()
+    with locked(work / ".lock", "this shape is being measured", "wait for the other job"):
+        # measured afresh: kept samples would make it look quick
+        logs = work / f"logs-{os.getpid()}"
+        results = adapter.evaluate(
+            document["evaluation"],
+            Path(smoke["checkpoint"]),
+            Path(manifest["path"]),
+            {"test": rows},
+            logs,
+            ROOT,
+        )
+    wall = time.perf_counter() - start
+    seconds = sum(result["seconds"] for result in results)
+    write_json(
+        out,
+        {
+            "item": item(spec, document),
+            "shape": document["shape"],
+            "model": document["model"]["name"],
+            "samples": SMOKE_SAMPLES,
+            "max_tokens": 32,
+            "output_tokens": sum(result["output_tokens"] for result in results),
+            "seconds_per_sample": seconds / SMOKE_SAMPLES,
+            "load_seconds": round(max(0.0, wall - seconds), 2),
+            "peak_memory_mb": round(process.peak_memory_mb()),
+        },
+    )
+
+
+def generate_data(
+    spec: Path, design: Path, models: list[Path], shard: int, ledger: Path, threads: int, out: Path
+) -> None:
+    """Make one shard's records; finished ones in its own directory are kept."""
+    document = read_spec(spec)
+    name = item(spec, document)
+    require(ledger, "plan", name)
+    require(ledger, "preview", name)
+    check_design(document, design)
+    manifests = read_manifests(models)
+    adapter = tools.get("data", document["tool"], str(spec))
+    weights = {key: manifest["digest"] for key, manifest in manifests.items()}
+    work = out.parents[1] / "work" / digest([document, weights]) / f"shard-{shard}"
+    start = time.perf_counter()
+    with (
+        locked(work / ".lock", f"shard {shard} is being made", "wait for the other job"),
+        data.endpoint(document, manifests, threads, work / "server.log") as running,
+    ):
+        records = adapter.generate(design, document, shard, running, work)
+    if not records and document["records"] is not None:
+        raise LockgateError("no record was made", where=str(work), hint="read the log beside it")
+    write_json(
+        out,
+        {
+            "item": name,
+            "shard": shard,
+            "records": records,
+            "seconds": round(time.perf_counter() - start, 2),
+            "versions": adapter.versions(),
+        },
+    )
+
+
+def train_run(
+    spec: Path,
+    model: Path,
+    train: Path,
+    validation: Path,
+    ledger: Path,
+    smoke: str,
+    threads: int,
+    out: Path,
+) -> None:
+    """Train one run in a directory keyed by everything that shapes it; continue if it began."""
+    document = read_spec(spec)
+    require(ledger, "plan", item(spec, document))
+    require(ledger, "preview", smoke)
+    manifest = read_json(model)
+    adapter = tools.get("training", document["tool"], str(spec))
+    versions = adapter.versions()
+    key = digest([document, manifest["digest"], file_digest(train), file_digest(validation)])
+    work = out.parent / key
+    started = time.time()
+    with locked(work / ".lock", f"run {document['run']} is being trained", "wait for it"):
+        result = adapter.train(document["config"], Path(manifest["path"]), train, validation, work)
+    checkpoints = [
+        {**checkpoint, "path": f"{key}/{checkpoint['path']}"}
+        for checkpoint in result["checkpoints"]
+    ]
+    seconds = {**result["seconds"], "total": time.time() - started}
+    write_json(
+        out,
+        {
+            "run": document["run"],
+            "kind": "fine-tuned",
+            "item": item(spec, document),
+            "digest": key,
+            "model": {name: manifest[name] for name in ("name", "digest", "path")},
+            "tool": document["tool"],
+            "method": "lora" if checkpoints[-1]["adapter"] else "full",
+            "versions": versions,
+            **result,
+            "checkpoints": checkpoints,
+            "seconds": {name: round(value, 2) for name, value in seconds.items()},
+            "peak_memory_mb": round(process.peak_memory_mb()),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        },
+    )
+
+
+def eval_run(
+    spec: Path, trained: Path, test: Path, validation: Path, ledger: Path, threads: int, out: Path
+) -> None:
+    """Evaluate all cells of one run; logs are keyed by weights, rows and settings."""
+    from lockgate import weights
+
+    document = read_spec(spec)
+    require(ledger, "plan", item(spec, document))
+    manifest = read_json(trained)
+    adapter = tools.get("evaluation", document["tool"], str(spec))
+    rows = {"test": test, "validation": validation}
+    used = {task["split"] for task in document["config"]["tasks"]}
+    content = {name: file_digest(path) for name, path in rows.items() if name in used}
+    base = Path(manifest["model"]["path"])
+    by_epoch = {checkpoint["epoch"]: checkpoint for checkpoint in manifest["checkpoints"]}
+    started = time.time()
+    cells = []
+    for epoch in document["epochs"]:
+        path = base if epoch is None else trained.parent / by_epoch[epoch]["path"]
+        own = manifest["model"]["digest"]
+        own = own if epoch is None else [own, weights.weights_digest(path)]
+        logs = out.parent / digest([document, own, content])
+        with locked(logs / ".lock", f"run {document['run']} is being evaluated", "wait for it"):
+            results = adapter.evaluate(document["config"], path, base, rows, logs, ROOT)
+        for result in results:
+            scores = [sample["score"] for sample in result["samples"]]
+            if not scores:
+                raise LockgateError("no sample was scored", where=result["log"])
+            cells.append(
+                {
+                    "task": result["task"],
+                    "epoch": epoch,
+                    "n": len(scores),
+                    "score": sum(scores) / len(scores),
+                    **result,
+                }
+            )
+    write_json(
+        out,
+        {
+            "run": document["run"],
+            "kind": manifest["kind"],
+            "item": item(spec, document),
+            "cells": cells,
+            "seconds": {"total": round(time.time() - started, 2)},
+            "peak_memory_mb": round(process.peak_memory_mb()),
+            "versions": adapter.versions(),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        },
+    )
+
+
+def control_manifest(model: Path, run: str, out: Path) -> None:
+    """A control is the base model, untouched: nothing is trained."""
+    manifest = read_json(model)
+    write_json(
+        out,
+        {
+            "run": run,
+            "kind": "control",
+            "digest": manifest["digest"],
+            "model": {name: manifest[name] for name in ("name", "digest", "path")},
+            "checkpoints": [],
+            "losses": [],
+            "versions": {},
+            "seconds": {"total": 0.0},
+        },
+    )
+
+
+def assemble(spec: Path, shards: list[Path], experiment: str, out: Path) -> None:
+    """All shards' records as splits, a manifest and a data card in the directory `out`."""
+    document = read_spec(spec)
+    made = [read_json(path) for path in shards]
+    records = [record for shard in made for record in shard["records"]]
+    rows = data.project(records, document["rows"], str(shards[0].parent))
+    splits = data.split(rows, document["splits"], document["seed"])
+    for name, part in splits.items():
+        write_jsonl(out / f"{name}.jsonl", part)
+    manifest = {
+        "experiment": experiment,
+        "item": item(spec, document),
+        "tool": document["tool"],
+        "versions": made[0]["versions"],
+        "records": len(records),
+        "rows": {name: len(splits[name]) for name in ("train", "validation", "test")},
+        "columns": sorted({key for record in records for key in record}),
+        "duplicates": data.duplicates(rows),
+        "seed": document["seed"],
+        "shards": len(shards),
+        "seconds": round(sum(shard["seconds"] for shard in made), 2),
+        "digest": digest([splits[name] for name in sorted(splits)]),
+    }
+    write_text(out / "card.md", data.card(manifest))
+    write_json(out / "manifest.json", manifest)

@@ -1,0 +1,403 @@
+"""The experiment that a configuration describes: runs, cells, shapes and built documents.
+
+Everything here is a pure function of the configuration and of the files it points at, quick
+enough to be called each time the Snakefile is parsed. The digests of the documents are what
+approvals cover, what makes a job run again, and what keys its directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import itertools
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lockgate import catalog, models, tools
+from lockgate.config import Config, Parameters, load
+from lockgate.errors import LockgateError
+from lockgate.files import digest, file_digest
+
+CATALOG = Path(__file__).parents[2] / "workflow" / "catalog"
+RECIPE_VERSION = 1
+"""Raise it when a change of Lockgate's own code changes what a built document leads to."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the runs table.
+
+    Attributes:
+        name: unique and file-safe, `{model}_{what varies}`.
+        kind: `fine-tuned` or `control`.
+        model: a name under `models`.
+        parameters: every training parameter (a control has only the precision).
+        seed: None for a control.
+        varied: the variables' values in this run.
+        shape: name of the smoke shape that measures it; None for a control.
+    """
+
+    name: str
+    kind: str
+    model: str
+    parameters: dict[str, Any]
+    seed: int | None = None
+    varied: dict[str, Any] = field(default_factory=dict)
+    shape: str | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation: run x task x epoch (a control has no epoch)."""
+
+    run: str
+    task: str
+    epoch: int | None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The whole experiment, with the document from which each heavy job is built."""
+
+    config: Config
+    source: str
+    runs: dict[str, Run]
+    cells: list[Cell]
+    shapes: dict[str, Run]
+    documents: dict[str, dict[str, Any]]
+    design: str
+    steps: dict[str, dict[str, Any]]
+    identities: dict[str, str]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything that resolve, learn and plan depend on."""
+        return digest([self.config.model_dump(), self.documents, self.steps])
+
+    @functools.cached_property
+    def items(self) -> dict[str, list[str]]:
+        """What each gate's approval has to cover before this experiment may go on."""
+        pieces = {name: f"{name}:{digest(doc)}" for name, doc in self.documents.items()}
+        table = digest([sorted(self.runs), [vars(cell) for cell in self.cells]])
+        used = [f"catalog/{name}:{step['digest']}" for name, step in self.steps.items()]
+        return {
+            "plan": [f"runs table:{table}", *pieces.values(), *used],
+            "preview": [
+                item
+                for name, item in pieces.items()
+                if name.startswith("smoke/") or name == "data/data"
+            ],
+        }
+
+
+def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATALOG) -> Matrix:
+    """Span the experiment.
+
+    Args:
+        values: the configuration as loaded from YAML.
+        source: its path, for messages.
+        root: the directory that relative paths start from.
+        catalogs: the step catalog.
+
+    Raises:
+        LockgateError: whatever is wrong with the configuration.
+    """
+    config = load(values, source)
+    _check_references(config, source)
+    adapters = {
+        "data": tools.get("data", config.data.tool, f"{source}: data.tool"),
+        "training": tools.get("training", config.training.tool, f"{source}: training.tool"),
+        "evaluation": tools.get("evaluation", config.evaluation.tool, f"{source}: evaluation.tool"),
+    }
+    runs = _runs(config, source)
+    cells = [
+        Cell(run.name, task.name, epoch)
+        for run in runs
+        for task in config.evaluation.tasks
+        for epoch in _epochs(run, config, source)
+    ]
+    identities = {
+        name: models.identity(name, model, source) for name, model in config.models.items()
+    }
+    design = _named(source, "data", lambda: adapters["data"].render(config.data.model_dump(), root))
+    documents: dict[str, dict[str, Any]] = {
+        "data/data": _data_document(config, design, adapters["data"], identities, root, source)
+    }
+    shapes: dict[str, Run] = {}
+    for run in runs:
+        documents[f"eval/{run.name}"] = _eval_document(run, config, adapters, root, source)
+        if run.kind == "control":
+            continue
+        documents[f"train/{run.name}"] = _train_document(run, config, adapters, identities, source)
+        if run.shape not in shapes:
+            shapes[str(run.shape)] = run
+            documents[f"smoke/{run.shape}"] = _smoke_document(run, config, adapters, identities)
+    used = [config.data.tool, config.training.tool, config.evaluation.tool]
+    steps = catalog.steps_of(used, catalogs)
+    return Matrix(
+        config=config,
+        source=source,
+        runs={run.name: run for run in runs},
+        cells=cells,
+        shapes=shapes,
+        documents=documents,
+        design=design,
+        steps=steps,
+        identities=identities,
+    )
+
+
+def _check_references(config: Config, source: str) -> None:
+    """What one section says of another."""
+    names = list(config.models)
+    training, endpoint = config.training, config.data.endpoint
+    if training.model is not None and training.model not in names:
+        raise LockgateError(
+            f"there is no model '{training.model}'",
+            where=f"{source}: training.model",
+            hint=f"models has: {', '.join(names)}",
+        )
+    if training.model is None and "model" not in training.variables and len(names) > 1:
+        raise LockgateError(
+            "several models are given, and none is named for training",
+            where=f"{source}: training.model",
+            hint=f"name one of {', '.join(names)}, or let `model` be one of training.variables",
+        )
+    if endpoint is not None and endpoint.server is not None:
+        tools.get("server", endpoint.server, f"{source}: data.endpoint.server")
+        if endpoint.model not in names:
+            raise LockgateError(
+                f"there is no model '{endpoint.model}' to serve",
+                where=f"{source}: data.endpoint.model",
+                hint=f"models has: {', '.join(names)}",
+            )
+        weights = models.locate(endpoint.model, config.models[endpoint.model], source)
+        if weights is None or weights.suffix != ".gguf":
+            raise LockgateError(
+                f"an embedded server needs a .gguf file; '{endpoint.model}' is not one",
+                where=f"{source}: data.endpoint.model",
+                hint="serve the model yourself and give data.endpoint.url",
+            )
+    tasks = [task.name for task in config.evaluation.tasks]
+    for index, name in enumerate(tasks):
+        if name in tasks[:index]:
+            raise LockgateError(
+                f"there are two tasks '{name}'",
+                where=f"{source}: evaluation.tasks[{index}].name",
+                hint="give each task its own name",
+            )
+    splits = config.data.splits
+    for index, task in enumerate(config.evaluation.tasks):
+        if getattr(splits, task.split) == 0:
+            raise LockgateError(
+                f"task '{task.name}' is measured on the {task.split} split, which is empty",
+                where=f"{source}: evaluation.tasks[{index}].split",
+                hint=f"raise data.splits.{task.split}",
+            )
+
+
+def _runs(config: Config, source: str) -> list[Run]:
+    """Controls first, then each combination of the variables' values, each seed."""
+    training = config.training
+    variables = {
+        name: _values(name, values, config, source) for name, values in training.variables.items()
+    }
+    default = training.model or next(iter(config.models))
+    runs: list[Run] = []
+    used = variables.get("model", [default])
+    if training.controls:
+        precision = {"precision": training.parameters.precision}
+        runs += [Run(f"{model}_control", "control", model, precision) for model in used]
+    for combination in itertools.product(*variables.values()):
+        varied = dict(zip(variables, combination, strict=True))
+        for seed in training.seeds:
+            chosen = {key: value for key, value in varied.items() if key != "model"}
+            parameters = {**training.parameters.model_dump(), **chosen}
+            model = varied.get("model", default)
+            label = {**chosen, **({"seed": seed} if len(training.seeds) > 1 else {})}
+            name = "_".join([model, *(_slug(key, value) for key, value in label.items())])
+            name = name if label else f"{model}_fine-tuned"
+            shape = _shape(config, model, parameters)
+            runs.append(Run(name, "fine-tuned", model, parameters, seed, varied, shape))
+    for index, run in enumerate(runs):
+        if run.name in [other.name for other in runs[:index]]:
+            raise LockgateError(
+                f"two runs are called '{run.name}'",
+                where=f"{source}: training.variables",
+                hint="give each value (and each of training.seeds) once",
+            )
+    return runs
+
+
+def _values(name: str, values: list[Any], config: Config, source: str) -> list[Any]:
+    """A variable's values, checked like the parameter they stand for."""
+    where = f"{source}: training.variables.{name}"
+    known = ["model", *Parameters.model_fields]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise LockgateError(
+            f"there is no training parameter '{name}'",
+            where=where,
+            hint=f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}",
+        )
+    if not values:
+        raise LockgateError("it has no value", where=where, hint="give at least one, or remove it")
+    if name == "model":
+        for value in values:
+            if value not in config.models:
+                raise LockgateError(
+                    f"there is no model '{value}'",
+                    where=where,
+                    hint=f"models has: {', '.join(config.models)}",
+                )
+        return values
+    checked = []
+    for index, value in enumerate(values):
+        try:
+            parameters = Parameters.model_validate({name: value})
+        except ValidationError as error:
+            raise LockgateError(
+                f"{value!r}: {error.errors()[0]['msg']}",
+                where=f"{where}[{index}]",
+                hint=f"{name}: {Parameters.model_fields[name].description}",
+            ) from None
+        checked.append(getattr(parameters, name))
+    return checked
+
+
+def _slug(key: str, value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or digest(value)
+    return f"{key.replace('_', '-')}-{text}"
+
+
+def _epochs(run: Run, config: Config, source: str) -> list[int | None]:
+    if run.kind == "control":
+        return [None]
+    last = int(run.parameters["epochs"]) - 1
+    if config.evaluation.epochs == "last":
+        return [last]
+    for index, epoch in enumerate(config.evaluation.epochs):
+        if epoch > last:
+            raise LockgateError(
+                f"run '{run.name}' has no epoch {epoch}: its last is {last} (they count from 0)",
+                where=f"{source}: evaluation.epochs[{index}]",
+                hint="raise training.parameters.epochs, or leave the epoch out",
+            )
+    return list(dict.fromkeys(config.evaluation.epochs))
+
+
+_SHAPE_FIELDS = (
+    "method batch_size max_length precision lora_rank lora_targets gradient_accumulation extra"
+)
+
+
+def _shape(config: Config, model: str, parameters: dict[str, Any]) -> str:
+    """Name of what decides speed and memory; runs of one shape are measured once."""
+    facts = {key: parameters[key] for key in _SHAPE_FIELDS.split()}
+    key = digest([config.training.tool, config.models[model].model_dump(), facts])
+    return f"{model}_{key[:8]}"
+
+
+def _train_document(
+    run: Run, config: Config, adapters: dict[str, Any], identities: dict[str, str], source: str
+) -> dict[str, Any]:
+    spec = {
+        "parameters": run.parameters,
+        "seed": run.seed,
+        "system_prompt": config.training.system_prompt,
+    }
+    return {
+        "recipe_version": RECIPE_VERSION,
+        "run": run.name,
+        "model": {"name": run.model, "identity": identities[run.model]},
+        "tool": config.training.tool,
+        "config": _named(source, "training", lambda: adapters["training"].render(spec)),
+    }
+
+
+def _smoke_document(
+    run: Run, config: Config, adapters: dict[str, Any], identities: dict[str, str]
+) -> dict[str, Any]:
+    """A few steps at the longest sequence; nothing in it that the shape does not decide."""
+    shape = {key: run.parameters[key] for key in _SHAPE_FIELDS.split()}
+    parameters = {**Parameters().model_dump(), **shape, "epochs": 1, "checkpoint_steps": 1000}
+    spec = {"parameters": parameters, "seed": 0, "system_prompt": None}
+    task = {"name": "smoke", "scorer": "exact", "task": None, "args": {}, "split": "test"}
+    return {
+        "recipe_version": RECIPE_VERSION,
+        "shape": run.shape,
+        "model": {"name": run.model, "identity": identities[run.model]},
+        "tool": config.training.tool,
+        "max_length": run.parameters["max_length"],
+        "batch_size": run.parameters["batch_size"] * run.parameters["gradient_accumulation"],
+        "config": adapters["training"].render(spec),
+        "evaluation_tool": config.evaluation.tool,
+        "evaluation": adapters["evaluation"].render(
+            {
+                "tasks": [{**task, "max_tokens": 32, "limit": None}],
+                "system_prompt": None,
+                "batch_size": 8,
+                "seed": 0,
+                "precision": run.parameters["precision"],
+            }
+        ),
+    }
+
+
+def _eval_document(
+    run: Run, config: Config, adapters: dict[str, Any], root: Path, source: str
+) -> dict[str, Any]:
+    evaluation = config.evaluation.model_dump()
+    spec = {
+        "tasks": evaluation["tasks"],
+        "system_prompt": evaluation["system_prompt"] or config.training.system_prompt,
+        "batch_size": evaluation["batch_size"],
+        "seed": evaluation["seed"],
+        "precision": run.parameters["precision"],
+    }
+    adapter = adapters["evaluation"]
+    files = _named(source, "evaluation", lambda: adapter.inputs(spec, root))
+    return {
+        "recipe_version": RECIPE_VERSION,
+        "run": run.name,
+        "tool": config.evaluation.tool,
+        "epochs": _epochs(run, config, source),
+        "config": _named(source, "evaluation", lambda: adapter.render(spec)),
+        "files": {file.name: file_digest(file) for file in files},
+    }
+
+
+def _data_document(
+    config: Config,
+    design: str,
+    adapter: Any,
+    identities: dict[str, str],
+    root: Path,
+    source: str,
+) -> dict[str, Any]:
+    data = config.data.model_dump(exclude={"design", "preview_records"})
+    endpoint = config.data.endpoint
+    served = endpoint.model if endpoint and endpoint.server else None
+    full = config.data.model_dump()
+    files = _named(source, "data", lambda: adapter.inputs(full, root))
+    return {
+        "recipe_version": RECIPE_VERSION,
+        **data,
+        "design_sha256": digest(design),
+        "files": {str(file.name): file_digest(file) for file in files},
+        "model_identity": identities[served] if served else None,
+    }
+
+
+def _named(source: str, section: str, call: Any) -> Any:
+    """Name the configuration file in an adapter's message."""
+    try:
+        return call()
+    except LockgateError as error:
+        where = error.where or section
+        raise LockgateError(error.what, where=f"{source}: {where}", hint=error.hint) from None

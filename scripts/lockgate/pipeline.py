@@ -1,0 +1,181 @@
+"""What the Snakefile needs to know: the experiment's files, its gates and its targets."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lockgate import estimates, matrix, tools
+from lockgate.errors import LockgateError
+from lockgate.files import digest, locked
+from lockgate.gates import ORDER, Gates, State
+from lockgate.matrix import Matrix
+
+SPLITS = ("train", "validation", "test")
+
+
+class Pipeline:
+    """One experiment as the Snakefile sees it.
+
+    Args:
+        values: the configuration.
+        source: its path, for messages.
+        main: this process plans and starts the jobs (it is not one of them).
+        dryrun: tells whether nothing is going to run; Snakemake knows once it builds the DAG.
+    """
+
+    def __init__(
+        self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]
+    ) -> None:
+        self.main, self.dryrun = main, dryrun
+        self._states: list[State] | None = None
+        try:
+            self.matrix: Matrix = matrix.read(values, source)
+            config = self.matrix.config
+            self.gates = Gates(
+                config.results,
+                config.approvals,
+                self.matrix.items,
+                self.matrix.fingerprint,
+                config.approvers,
+            )
+        except LockgateError as error:
+            fail(error)
+        self.config = config
+        self.results = str(config.results)
+        self.ledger = str(self.gates.ledger)
+        self.design = tools.get("data", config.data.tool, source).design_name
+
+    def states(self) -> list[State]:
+        """The gates up to the first closed one, looked at once by the process that runs jobs.
+
+        From then on no other process may run this experiment: two at once would race for the
+        same runs. A dry run, and a job on another node, look at nothing.
+        """
+        if self._states is None:
+            self._states = []
+            if self.main and not self.dryrun():
+                try:
+                    lock = locked(
+                        Path(self.results) / ".lock",
+                        "this experiment is already running",
+                        hint="wait for it, or stop it first",
+                    )
+                    stack = ExitStack()
+                    stack.enter_context(lock)
+                    atexit.register(stack.close)
+                    self._states = self.gates.advance()
+                except LockgateError as error:
+                    fail(error)
+                self.announce()
+        return self._states
+
+    @property
+    def served(self) -> set[str]:
+        """Models that an embedded server serves."""
+        endpoint = self.config.data.endpoint
+        return {endpoint.model} if endpoint and endpoint.server else set()
+
+    @property
+    def closed(self) -> State | None:
+        """The first closed gate; None if the road is open (or nothing is going to run)."""
+        return next((state for state in self.states() if not state.open), None)
+
+    def targets(self) -> list[str]:
+        """What `rule all` asks for: everything, or the closed gate's document."""
+        documents = [str(self.gates.document(gate)) for gate in ORDER]
+        if self.closed:
+            return documents[: ORDER.index(self.closed.gate) + 1]
+        return [
+            *documents,
+            f"{self.results}/validate/report.json",
+            *(f"{self.results}/data/{split}.jsonl" for split in SPLITS),
+            *(f"{self.results}/train/{run}/manifest.json" for run in self.matrix.runs),
+            *(f"{self.results}/eval/{run}/scores.json" for run in self.matrix.runs),
+            f"{self.results}/report/report.html",
+        ]
+
+    def gate(self, name: str) -> Callable[[Any], list[str]]:
+        """Input function of a gated job: no file, but an error where the gate is closed.
+
+        The marker is no input: were it taken away after the ledger recorded it, the set of
+        inputs would differ and everything approved would run again. A job on another node
+        leaves the decision to its own check of the ledger.
+        """
+
+        def check(_wildcards: Any) -> list[str]:
+            closed = self.closed
+            if closed and ORDER.index(closed.gate) <= ORDER.index(name):
+                from snakemake.exceptions import WorkflowError
+
+                raise WorkflowError(self.gates.message(closed))
+            return []
+
+        return check
+
+    def announce(self) -> None:
+        """Tell the user of a closed gate."""
+        if self.closed:
+            print(self.gates.message(self.closed), file=sys.stderr, flush=True)
+
+    def conclude(self) -> None:
+        """After the jobs: the closed gate again, now that its document is written."""
+        if self.closed:
+            state = self.gates.state(self.closed.gate)
+            if state.open:
+                state = State(state.gate, False, "its new version is approved already", False)
+            print(self.gates.message(state), file=sys.stderr, flush=True)
+
+    def item(self, document: str) -> str:
+        """Name and digest of one built document."""
+        return f"{document}:{digest(self.matrix.documents[document])}"
+
+    def smoke_item(self, run: str) -> str:
+        """What the preview's approval has to cover before this run is trained."""
+        return self.item(f"smoke/{self.matrix.runs[run].shape}")
+
+    def smoke_model(self, shape: str) -> str:
+        """Manifest of the model that a shape measures."""
+        return f"{self.results}/models/{self.matrix.shapes[shape].model}.json"
+
+    def run_model(self, run: str) -> str:
+        """Manifest of the model that a run starts from."""
+        return f"{self.results}/models/{self.matrix.runs[run].model}.json"
+
+    @property
+    def served_models(self) -> list[str]:
+        """Manifests of the models that an embedded server serves."""
+        return [f"{self.results}/models/{name}.json" for name in sorted(self.served)]
+
+    @property
+    def trained_models(self) -> list[str]:
+        """Manifests of the models that runs start from."""
+        names = sorted({run.model for run in self.matrix.runs.values()})
+        return [f"{self.results}/models/{name}.json" for name in names]
+
+    @property
+    def records(self) -> list[str]:
+        """Every validation record."""
+        pieces = [name for name in self.matrix.documents if name != "data/data"]
+        return [f"{self.results}/validate/{name}.json" for name in ["data", *pieces]]
+
+    def one_of(self, kind: str) -> str:
+        """Regular expression that matches the names of the runs of one kind."""
+        names = [re.escape(run.name) for run in self.matrix.runs.values() if run.kind == kind]
+        return "|".join(names) or "(?!)"
+
+    @property
+    def workload(self) -> list[dict[str, Any]]:
+        """What the review needs of each run to estimate it; nothing that changes no time."""
+        return [estimates.workload(run, self.matrix) for run in self.matrix.runs.values()]
+
+
+def fail(error: LockgateError) -> NoReturn:
+    """End with one message; Snakemake adds nothing to a SystemExit."""
+    print(f"ERROR: {error}", file=sys.stderr, flush=True)
+    sys.exit(1)

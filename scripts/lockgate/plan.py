@@ -1,0 +1,213 @@
+"""Phase plan: the experiment on paper, and what its approval covers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lockgate import estimates, gates, journal, pages
+from lockgate.files import digest, write_json, write_text
+from lockgate.matrix import Matrix
+
+ESTIMATE_FIELDS = ["run", "phase", "low", "expected", "high", "memory_mb", "disk_mb", "basis"]
+
+
+def build(
+    matrix: Matrix,
+    resources: dict[str, Any],
+    tools: dict[str, Any],
+    prior: list[dict[str, str]],
+    ledger: Path,
+    log: journal.Journal,
+) -> dict[str, Any]:
+    """plan.json: everything that plan.md and the summary show, and `covers`."""
+    config = matrix.config
+    rows = estimates.analytical(matrix, resources, prior)
+    for item in rows:
+        log.add(
+            "estimate",
+            input=f"{item['phase']} {item['run'] or 'data'}",
+            result=item["seconds"],
+            why=item["basis"],
+        )
+    hours = estimates.total_hours(rows)
+    ceiling = gates.hours_item(ledger, hours)
+    log.add("add up", result=f"{hours:.3f} h", why=f"expected, all jobs; approval covers {ceiling}")
+    return {
+        "experiment": config.experiment.model_dump(),
+        "config_digest": digest(config.model_dump()),
+        "config_source": matrix.source,
+        "fingerprint": matrix.fingerprint,
+        "covers": [*matrix.items["plan"], ceiling],
+        "data": config.data.model_dump(),
+        "stages": _stages(matrix),
+        "runs": [
+            {
+                "name": run.name,
+                "kind": run.kind,
+                "model": run.model,
+                "seed": run.seed,
+                "varied": run.varied,
+                "shape": run.shape,
+                "parameters": run.parameters,
+            }
+            for run in matrix.runs.values()
+        ],
+        "cells": [vars(cell) for cell in matrix.cells],
+        "tasks": [task.model_dump() for task in config.evaluation.tasks],
+        "variables": _variables(matrix),
+        "checks": _checks(matrix, resources, rows, log),
+        "prerequisites": resources["prerequisites"],
+        "resources": config.resources.model_dump(),
+        "machine": resources["machine"],
+        "estimates": rows,
+        "hours": hours,
+        "versions": {
+            name: version
+            for record in tools["adapters"].values()
+            for name, version in record.get("versions", {}).items()
+        },
+        "approvers": config.approvers,
+    }
+
+
+def _variables(matrix: Matrix) -> dict[str, list[Any]]:
+    """What varies, and each value that some run has."""
+    found: dict[str, list[Any]] = {}
+    for run in matrix.runs.values():
+        for name, value in run.varied.items():
+            values = found.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    return found
+
+
+def _stages(matrix: Matrix) -> list[dict[str, Any]]:
+    """The chain of catalog steps, with what flows between them."""
+    config = matrix.config
+    data = {"records": config.data.records, "seed": config.data.seed}
+    parameters, variables = config.training.parameters, _variables(matrix)
+    settings = [
+        {key: value for key, value in data.items() if value is not None},
+        {
+            key: variables.get(key, getattr(parameters, key))
+            for key in ("method", "learning_rate", "epochs", "max_length")
+        },
+        {"tasks": [task.name for task in config.evaluation.tasks]},
+    ]
+    return [
+        {
+            "step": name,
+            "name": step["name"],
+            "consumes": [item["type"] for item in step["consumes"]],
+            "produces": [item["type"] for item in step["produces"]],
+            "settings": chosen,
+        }
+        for (name, step), chosen in zip(matrix.steps.items(), settings, strict=True)
+    ]
+
+
+def _checks(
+    matrix: Matrix,
+    resources: dict[str, Any],
+    rows: list[dict[str, Any]],
+    log: journal.Journal,
+) -> list[dict[str, str]]:
+    """Each check with what it compared; `ok`, `warning` with a fix, or `not checked`."""
+    config, checks = matrix.config, []
+
+    def check(name: str, good: bool | None, compared: str, fix: str) -> None:
+        status = "not checked" if good is None else "ok" if good else "warning"
+        record = {"name": name, "status": status, "compared": compared}
+        checks.append(record if status == "ok" else {**record, "fix": fix})
+        log.add("check", input=f"{name}: {compared}", result=status)
+
+    # everything a step needs is what came before it makes, or what the user brings
+    available = {"raw_jsonl", "checkpoint_hf"}
+    for stage in _stages(matrix):
+        missing = sorted(set(stage["consumes"]) - available)
+        check(
+            f"artifacts of {stage['step']}",
+            not missing,
+            f"needs {stage['consumes'] or 'nothing'}, available {sorted(available)}",
+            f"add a step that produces {', '.join(missing)}",
+        )
+        available |= set(stage["produces"])
+    trained = config.training.system_prompt
+    evaluated = config.evaluation.system_prompt or trained
+    check(
+        "same system prompt in training and evaluation",
+        trained == evaluated,
+        f"training: {trained!r}, evaluation: {evaluated!r}",
+        "leave evaluation.system_prompt out, or give training.system_prompt the same text",
+    )
+    machine = resources["machine"]
+    check(
+        "memory of a job",
+        config.resources.memory_mb <= machine["memory_mb"] or bool(machine["partitions"]),
+        f"asks {config.resources.memory_mb} MB, this machine has {machine['memory_mb']} MB",
+        "lower resources.memory_mb, or run where there is more",
+    )
+    known = {item["name"] for item in resources["resources"] if item.get("parameters")}
+    models = {run.model for run in matrix.runs.values()}
+    sizes = {item["name"]: item.get("bytes", 0) for item in resources["resources"]}
+    need = sum(sizes[name] for name in models & known) * 4 / 1e6
+    check(
+        "free disk",
+        need < machine["free_disk_mb"] if models <= known else None,
+        f"about {need:.0f} MB for models, {machine['free_disk_mb']} MB free",
+        "free some disk, or move base_dir and cache_dir",
+    )
+    check(
+        "every job has an estimate",
+        None if models - known else True,
+        f"sizes known of {sorted(known)}, used {sorted(models)}",
+        "sizes are known once the model is here; the preview measures it",
+    )
+    records = config.data.records
+    held = estimates.split_sizes(records, config.data.splits.model_dump())["test"] if records else 0
+    check(
+        "held-out rows enough to tell runs apart",
+        held >= 30 if records else None,
+        f"{held} test rows" if records else "the number of records is that of the file",
+        "with fewer than 30 the 95% intervals are wider than 0.3: raise data.records or "
+        "data.splits.test",
+    )
+    for item in resources["prerequisites"]:
+        check(f"{item['kind']} {item['name']}", False, item["detail"], item["fix"])
+    return checks
+
+
+def write(plan: dict[str, Any], outputs: dict[str, str], logs: list[Path | str]) -> None:
+    """Every file of the phase; plan.json is last, for it opens the way to the gate.
+
+    Args:
+        plan: what `build` gave.
+        outputs: paths by the rule's names.
+        logs: the phases' log.jsonl, in order.
+    """
+    title = plan["experiment"]["name"]
+    markdown = pages.render("plan.md.j2", plan=plan, links=_mermaid(plan))
+    write_text(outputs["markdown"], markdown)
+    write_text(outputs["html"], pages.as_html(f"Plan: {title}", markdown))
+    write_text(
+        outputs["summary"], pages.render("experiment_summary.md.j2", plan=plan, approvals=[])
+    )
+    runs = [{**run, **run["varied"]} for run in plan["runs"]]
+    fields = ["name", "kind", "model", "seed", *plan["variables"]]
+    write_text(outputs["runs"], estimates.to_csv(runs, list(dict.fromkeys(fields))))
+    write_text(outputs["cells"], estimates.to_csv(plan["cells"], ["run", "task", "epoch"]))
+    flat = [{**item, **item["seconds"]} for item in plan["estimates"]]
+    write_text(outputs["estimates"], estimates.to_csv(flat, ESTIMATE_FIELDS))
+    write_text(outputs["design_log"], journal.render(logs))
+    write_json(outputs["plan"], plan)
+
+
+def _mermaid(plan: dict[str, Any]) -> list[str]:
+    """Edges of the artifact graph in Mermaid's notation."""
+    edges, makers = [], {"checkpoint_hf": "model[base model]", "raw_jsonl": "file[dataset]"}
+    for index, stage in enumerate(plan["stages"]):
+        node = f"s{index}[{stage['step']}]"
+        edges += [f"{makers[kind]} -- {kind} --> {node}" for kind in stage["consumes"]]
+        makers.update({kind: node for kind in stage["produces"]})
+    return [*edges, f"{makers['scores']} -- scores --> report[report]"]

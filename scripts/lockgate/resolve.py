@@ -1,0 +1,204 @@
+"""Phase resolve: each tool, model, file and device as found, or as a numbered prerequisite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lockgate import models, tools, weights
+from lockgate.errors import LockgateError
+from lockgate.files import locked, read_json, write_json
+from lockgate.journal import Journal
+from lockgate.matrix import Matrix
+
+COMMANDS = ("snakemake", "sbatch", "nvidia-smi")
+
+
+def resolve_tools(matrix: Matrix, journal: Journal) -> dict[str, Any]:
+    """Every adapter in use with its versions, and every command with its path and version."""
+    config = matrix.config
+    used = {
+        "data": config.data.tool,
+        "training": config.training.tool,
+        "evaluation": config.evaluation.tool,
+    }
+    if config.data.endpoint and config.data.endpoint.server:
+        used["server"] = config.data.endpoint.server
+    found: dict[str, Any] = {"adapters": {}, "commands": {}}
+    for kind, name in used.items():
+        try:
+            versions = tools.get(kind, name, "config").versions()
+            found["adapters"][kind] = {"tool": name, "status": "found", "versions": versions}
+        except LockgateError as error:
+            found["adapters"][kind] = {
+                "tool": name,
+                "status": "missing",
+                "detail": error.what,
+                "fix": error.hint,
+            }
+        journal.add("resolve a tool", input=f"{kind}: {name}", result=found["adapters"][kind])
+    for name in COMMANDS:
+        path = shutil.which(name)
+        record = {"path": path, "version": _version(path) if path else None}
+        found["commands"][name] = record
+        journal.add("resolve a command", command=f"{name} --version", result=record)
+    return found
+
+
+def _version(path: str) -> str | None:
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return (done.stdout or done.stderr).strip().splitlines()[0] if done.returncode == 0 else None
+
+
+def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -> dict[str, Any]:
+    """What the experiment needs, each with a status, and the missing ones numbered."""
+    config = matrix.config
+    records = [
+        {"kind": f"{kind} tool", "name": record["tool"], **_status(record)}
+        for kind, record in found["adapters"].items()
+    ]
+    records += [_model(name, matrix) for name in config.models]
+    records += _data(matrix)
+    if config.data.endpoint and config.data.endpoint.url:
+        records.append(_endpoint(config.data.endpoint))
+    machine = _machine(matrix)
+    if config.resources.gpus and not machine["gpus"] and not found["commands"]["sbatch"]["path"]:
+        records.append(
+            {
+                "kind": "device",
+                "name": f"{config.resources.gpus} GPUs a job",
+                "status": "missing",
+                "detail": "no GPU is visible here, and there is no SLURM",
+                "fix": "set resources.gpus: 0, or run where there are GPUs",
+            }
+        )
+    prerequisites = [record for record in records if record["status"] == "missing"]
+    for number, record in enumerate(prerequisites, 1):
+        record["number"] = number
+    for record in records:
+        journal.add("verify a resource", input=f"{record['kind']}: {record['name']}", result=record)
+    journal.add("measure the machine", result=machine, why="the analytical estimates rest on it")
+    return {"resources": records, "prerequisites": prerequisites, "machine": machine}
+
+
+def _status(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in ("status", "detail", "fix", "versions") if key in record}
+
+
+def _model(name: str, matrix: Matrix) -> dict[str, Any]:
+    record: dict[str, Any] = {"kind": "model", "name": name}
+    path = models.locate(name, matrix.config.models[name], matrix.source)
+    if path is None:
+        hub = matrix.config.models[name].hub
+        return {
+            **record,
+            "status": "not checked",
+            "detail": f"{hub} is fetched from the hub by its own job",
+        }
+    facts = weights.inspect_weights(path)
+    if facts["problems"]:
+        return {
+            **record,
+            "status": "missing",
+            "detail": "; ".join(facts["problems"]),
+            "fix": f"complete {path}",
+            **facts,
+        }
+    return {**record, "status": "found", "path": str(path), **facts}
+
+
+def _data(matrix: Matrix) -> list[dict[str, Any]]:
+    """Files that shape the records: the dataset, seed data, the user's own script."""
+    adapter = tools.get("data", matrix.config.data.tool, matrix.source)
+    found = adapter.inputs(matrix.config.data.model_dump(), Path("."))
+    records = []
+    for path in found:
+        record = {"kind": "data file", "name": str(path), "status": "found"}
+        record["bytes"] = path.stat().st_size
+        if path.suffix == ".jsonl":
+            with open(path, encoding="utf-8", errors="replace") as handle:
+                lines = [len(line) for line in handle if line.strip()]
+            record["rows"], record["characters"] = len(lines), sum(lines)
+        records.append(record)
+    return records
+
+
+def _endpoint(endpoint: Any) -> dict[str, Any]:
+    record = {"kind": "endpoint", "name": endpoint.url}
+    if endpoint.api_key_env and not os.environ.get(endpoint.api_key_env):
+        return {
+            **record,
+            "status": "missing",
+            "detail": f"the environment variable {endpoint.api_key_env} is not set",
+            "fix": f"export {endpoint.api_key_env}=...",
+        }
+    parts = urlsplit(endpoint.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        return {
+            **record,
+            "status": "missing",
+            "detail": f"no connection to {parts.hostname}:{port} ({error})",
+            "fix": "start the endpoint, or mend data.endpoint.url",
+        }
+    return {**record, "status": "found", "detail": "accepts connections"}
+
+
+def _machine(matrix: Matrix) -> dict[str, Any]:
+    """Cores, memory, free disk, GPUs and the measured matrix speed of this machine."""
+    results = matrix.config.results
+    results.mkdir(parents=True, exist_ok=True)
+    gpus: list[str] = []
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+        done = subprocess.run(query, capture_output=True, text=True, check=False)
+        gpus = done.stdout.strip().splitlines() if done.returncode == 0 else []
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpus": len(os.sched_getaffinity(0)),
+        "memory_mb": round(pages / 1e6),
+        "free_disk_mb": round(shutil.disk_usage(results).free / 1e6),
+        "gpus": gpus,
+        "partitions": _partitions(),
+        "cpu_gflops": _gflops(matrix.config.cache),
+    }
+
+
+def _partitions() -> list[str]:
+    if not shutil.which("sinfo"):
+        return []
+    done = subprocess.run(["sinfo", "-h", "-o", "%P"], capture_output=True, text=True, check=False)
+    return done.stdout.split()
+
+
+def _gflops(cache: Path) -> float:
+    """Matrix multiplication speed in GFLOP/s (float32, best of five), measured once a host.
+
+    Kept in the cache: a busy moment must not change an approved estimate.
+    """
+    import numpy
+
+    path = cache / f"machine-{socket.gethostname()}-{len(os.sched_getaffinity(0))}.json"
+    with locked(path.with_suffix(".lock")):
+        if not path.exists():
+            size, best = 1024, float("inf")
+            matrix = numpy.random.default_rng(0).random((size, size), dtype=numpy.float32)
+            for _ in range(5):
+                start = time.perf_counter()
+                matrix @ matrix
+                best = min(best, time.perf_counter() - start)
+            write_json(path, {"gflops": round(2 * size**3 / best / 1e9, 1)})
+    return float(read_json(path)["gflops"])

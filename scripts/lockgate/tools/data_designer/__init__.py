@@ -1,0 +1,149 @@
+"""Synthetic records by NeMo Data Designer: designed, checked, previewed, generated.
+
+Modules: `design` (the script, from the configuration), `command` (calls of the tool's own
+command), `schemas` (the tool's classes), `records` (generation that survives a crash).
+
+A script of the user's own (`data.script`) finds the model under the provider `endpoint` and
+should seed its samplers with the environment variable LOCKGATE_SEED; LOCKGATE_SHARD and
+LOCKGATE_SHARDS say which part of the records it makes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lockgate import files
+from lockgate.errors import LockgateError
+from lockgate.tools import Endpoint
+from lockgate.tools.data_designer import command, design, records, schemas
+from lockgate.tools.data_designer.command import Command
+
+BROWSER = "browser/index.html"
+"""The page with the preview's records, below the preview's directory."""
+
+
+class DataDesigner:
+    """Makes records from a design."""
+
+    kind = "data"
+    design_name = "design.py"
+
+    def versions(self) -> dict[str, str]:
+        return command.versions()
+
+    def render(self, data: dict[str, Any], root: Path) -> str:
+        return design.render(data, root)
+
+    def inputs(self, data: dict[str, Any], root: Path) -> list[Path]:
+        return design.inputs(data, root)
+
+    def learn(self) -> dict[str, Any]:
+        return schemas.learn()
+
+    def validate(
+        self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, work: Path
+    ) -> None:
+        self.versions()
+        tool = Command(work / "home", endpoint, work / "validate.log")
+        if data.get("design") is not None:
+            _check_design(data)
+        done = tool.run("validate", design)
+        if done.returncode != 0:
+            column, what = command.finding(done) or ("", command.message(done))
+            raise LockgateError(
+                f"Data Designer refuses the design: {what}",
+                where=_key(data, column),
+                hint=f"the tool's messages are in {work / 'validate.log'}",
+            )
+        if endpoint is None:
+            return
+        command.check_endpoint(endpoint)
+        done = tool.run("check-models", design)
+        if done.returncode != 0:
+            raise LockgateError(
+                f"the model '{endpoint.model}' does not answer: {command.message(done)}",
+                where="data.endpoint",
+                hint=f"the tool's messages are in {work / 'validate.log'}",
+            )
+
+    def preview(
+        self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, out: Path
+    ) -> list[dict[str, Any]]:
+        """Make records; `records.jsonl` and `browser/index.html` are for reading them."""
+        self.versions()
+        home, raw, log = out / "home", out / "raw", out / "preview.log"
+        for leftover in (home, raw, out / "browser"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        log.unlink(missing_ok=True)
+        done = Command(home, endpoint, log).run(
+            *("preview", design, "--num-records", str(data["preview_records"])),
+            *("--save-results", "--artifact-path", raw, "--theme", "light"),
+            env={"LOCKGATE_SEED": command.seed(data.get("seed", 0), "preview")},
+        )
+        tables = sorted(raw.glob("*/dataset.parquet"))
+        if done.returncode != 0 or not tables:
+            if endpoint is not None:
+                command.check_endpoint(endpoint)  # names the endpoint, if that is why
+            raise LockgateError(
+                f"the preview failed: {command.message(done)}",
+                where=_key(data),
+                hint=f"the tool's messages are in {log}",
+            )
+        made = records.read_parquet(tables[-1])
+        _collect(tables[-1].parent, out / "browser")
+        files.write_jsonl(out / "records.jsonl", made)
+        shutil.rmtree(home)
+        shutil.rmtree(raw)
+        return made
+
+    def generate(
+        self,
+        design: Path,
+        data: dict[str, Any],
+        shard: int,
+        endpoint: Endpoint | None,
+        work: Path,
+    ) -> list[dict[str, Any]]:
+        self.versions()
+        seed, shards = data.get("seed", 0), data.get("shards", 1)
+        wanted = data["records"] // shards + (shard < data["records"] % shards)
+        if wanted == 0:
+            return []
+        # Records of another design, seed or division must not be carried on.
+        key = files.digest([design.read_text("utf-8"), seed, shard, shards, self.versions()])
+        work = (work / f"shard-{shard}-{key}").resolve()
+        tool = Command(work / "home", endpoint, work / "create.log")
+        return records.create(tool, design, wanted, seed, shard, shards, work)
+
+
+def _check_design(data: dict[str, Any]) -> None:
+    completed = design.complete(data, Path())
+    # Whether the seed file exists is for `inputs` to say, which knows where to look.
+    completed.pop("seed_config", None)
+    schemas.check(completed, data["design"])
+
+
+def _key(data: dict[str, Any], column: str = "") -> str:
+    """What an error is about: the script, the design, or a column of the design."""
+    if data.get("script"):
+        return "data.script"
+    names = [known["name"] for known in data["design"]["columns"]]
+    return f"data.design.columns[{names.index(column)}]" if column in names else "data.design"
+
+
+def _collect(results: Path, browser: Path) -> None:
+    """Move the pages to where they stay; the tool's own directory has the time in its name."""
+    pages = results / "sample_records"
+    shutil.move(pages, browser)
+    pager = browser / "sample_records_browser.html"
+    text = pager.read_text(encoding="utf-8").replace(results.name, "preview")
+    files.write_text(browser / "index.html", text)
+    pager.unlink()
+    report = results / "report.html"
+    if report.exists():
+        shutil.move(report, browser / "report.html")
+
+
+ADAPTER = DataDesigner()

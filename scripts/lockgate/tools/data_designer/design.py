@@ -1,0 +1,260 @@
+"""From the `data` section to the design script, without importing the tool.
+
+The text depends on its arguments alone: it is made, and hashed, while the pipeline is planned.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from lockgate import files
+from lockgate.errors import LockgateError
+
+PROVIDER = "endpoint"
+"""Name under which the design finds the model's endpoint, whatever its port is."""
+
+KEYS = (
+    "columns",
+    "model_configs",
+    "tool_configs",
+    "seed_config",
+    "constraints",
+    "profilers",
+    "processors",
+)
+WIDTH = 96
+TEMPLATES = Path(__file__).parents[4] / "workflow" / "templates"
+
+
+def render(data: dict[str, Any], root: Path) -> str:
+    """Text of the design script."""
+    if (data.get("design") is None) == (data.get("script") is None):
+        raise LockgateError(
+            "give either design (declarative) or script (your own Python)",
+            where="data",
+            hint="remove one of them" if data.get("design") else "add a design with columns",
+        )
+    if data.get("records") is None:
+        raise LockgateError(
+            "the number of records to generate is missing",
+            where="data.records",
+            hint="set data.records, like 200",
+        )
+    if data.get("script") is not None:
+        return _script(root / data["script"])
+    design = complete(data, root)
+    partitioned = _is_partitioned(design)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("design.py.j2").render(
+        summary=f"{len(design['columns'])} columns",
+        provider=PROVIDER,
+        preview_records=data.get("preview_records", 8),
+        seed=data.get("seed", 0),
+        partitioned=partitioned,
+        parts={key: _literal(design[key]) for key in KEYS if key in design},
+    )
+
+
+def complete(data: dict[str, Any], root: Path) -> dict[str, Any]:
+    """The design with its model, aliases and absolute paths filled in.
+
+    Raises:
+        LockgateError: where the design cannot be right, naming the key.
+    """
+    design: dict[str, Any] = copy.deepcopy(data["design"])
+    _check_structure(design)
+    models = _models(design, data.get("endpoint"))
+    aliases = [model["alias"] for model in models]
+    for index, column in enumerate(design["columns"]):
+        if not _asks_a_model(column):
+            continue
+        where = f"data.design.columns[{index}]"
+        if not aliases:
+            raise LockgateError(
+                f"column '{column['name']}' is written by a language model, but there is none",
+                where=where,
+                hint="add data.endpoint",
+            )
+        if "model_alias" not in column and len(aliases) == 1:
+            column["model_alias"] = aliases[0]
+        if "model_alias" not in column:
+            raise LockgateError(
+                "model_alias is missing, and there are several models",
+                where=where,
+                hint=f"choose one of {', '.join(aliases)}",
+            )
+        if column["model_alias"] not in aliases:
+            raise LockgateError(
+                f"there is no model with the alias '{column['model_alias']}'",
+                where=f"{where}.model_alias",
+                hint=nearest(column["model_alias"], aliases),
+            )
+    if models:
+        design["model_configs"] = models
+    source = _seed_source(design)
+    if source is not None:
+        source["path"] = str(root / source["path"])
+    return design
+
+
+def inputs(data: dict[str, Any], root: Path) -> list[Path]:
+    """The user's script and seed files."""
+    found = []
+    if data.get("script"):
+        found.append((root / data["script"], "data.script"))
+    source = _seed_source(data.get("design") or {})
+    if source is not None:
+        path = root / source["path"]
+        where = "data.design.seed_config.source.path"
+        matches = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
+        found += [(match, where) for match in matches or [path]]
+    for path, where in found:
+        if not path.is_file():
+            raise LockgateError(
+                f"the file {path} does not exist", where=where, hint="correct the path"
+            )
+    return [path for path, _ in found]
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """A hint that names what was probably meant."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, 1)
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+
+
+def _script(path: Path) -> str:
+    text = files.read_text(path, where="data.script", hint="correct the path")
+    if "def load_config_builder" not in text:
+        raise LockgateError(
+            f"{path.name} has no function load_config_builder",
+            where="data.script",
+            hint="define `def load_config_builder()` that returns a DataDesignerConfigBuilder",
+        )
+    return text
+
+
+def _check_structure(design: Any) -> None:
+    where = "data.design"
+    if not isinstance(design, dict):
+        raise LockgateError("must be a mapping with columns", where=where)
+    for key in design:
+        if key not in KEYS:
+            raise LockgateError(
+                f"there is no key '{key}'", where=f"{where}.{key}", hint=nearest(key, KEYS)
+            )
+    columns = design.get("columns")
+    if not isinstance(columns, list) or not columns:
+        raise LockgateError("must be a list of columns", where=f"{where}.columns")
+    seen: dict[str, int] = {}
+    for index, column in enumerate(columns):
+        here = f"{where}.columns[{index}]"
+        if not isinstance(column, dict):
+            raise LockgateError("must be a mapping with name and column_type", where=here)
+        for key in ("name", "column_type"):
+            if not isinstance(column.get(key), str):
+                raise LockgateError(f"{key} is missing, or is not text", where=f"{here}.{key}")
+        if column["name"] in seen:
+            raise LockgateError(
+                f"column '{column['name']}' exists already (columns[{seen[column['name']]}])",
+                where=f"{here}.name",
+                hint="the tool would keep only the last one: give each its own name",
+            )
+        seen[column["name"]] = index
+
+
+def _asks_a_model(column: dict[str, Any]) -> bool:
+    kind = column["column_type"]
+    return "model_alias" in column or kind.startswith("llm-") or kind in ("embedding", "image")
+
+
+def _models(design: dict[str, Any], endpoint: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Model configurations, each tied to the endpoint."""
+    given = design.get("model_configs")
+    if endpoint is None:
+        if given:
+            raise LockgateError(
+                "a model is configured, but no endpoint serves it",
+                where="data.design.model_configs",
+                hint="add data.endpoint",
+            )
+        return []
+    if given is None:
+        given = [{}]
+    if not isinstance(given, list) or not all(isinstance(model, dict) for model in given):
+        raise LockgateError("must be a list of mappings", where="data.design.model_configs")
+    models: list[dict[str, Any]] = []
+    for index, model in enumerate(given):
+        filled = {"alias": PROVIDER, "model": endpoint["model"], "provider": PROVIDER, **model}
+        if filled["provider"] != PROVIDER:
+            raise LockgateError(
+                f"there is no provider '{filled['provider']}'",
+                where=f"data.design.model_configs[{index}].provider",
+                hint=f"leave it out (it is '{PROVIDER}'); its address is data.endpoint",
+            )
+        if filled["alias"] in [model["alias"] for model in models]:
+            raise LockgateError(
+                f"the alias '{filled['alias']}' exists already",
+                where=f"data.design.model_configs[{index}].alias",
+                hint="give each model its own alias",
+            )
+        models.append(filled)
+    return models
+
+
+def _seed_source(design: dict[str, Any]) -> dict[str, Any] | None:
+    """The seed dataset's source, if it is a path on this machine."""
+    source = (design.get("seed_config") or {}).get("source") or {}
+    return source if source.get("path") and source.get("seed_type", "local") != "hf" else None
+
+
+def _is_partitioned(design: dict[str, Any]) -> bool:
+    seeds = design.get("seed_config") or {}
+    return bool(seeds) and not seeds.get("selection_strategy")
+
+
+def _literal(value: Any, depth: int = 0, used: int = 0) -> str:
+    """A readable Python literal: what does not fit on a line is broken up, an item a line."""
+    pad, end = "    " * (depth + 1), "    " * depth
+    flat = _flat(value)
+    if len(end) + used + len(flat) <= WIDTH or not value:
+        return flat
+    if isinstance(value, dict):
+        items = []
+        for name, item in value.items():
+            start = f"{_flat(name)}: "
+            items.append(f"{pad}{start}{_literal(item, depth + 1, len(start) + 1)},\n")
+        return "{\n" + "".join(items) + end + "}"
+    if isinstance(value, list):
+        items = [f"{pad}{_literal(item, depth + 1, 1)},\n" for item in value]
+        return "[\n" + "".join(items) + end + "]"
+    if isinstance(value, str):
+        room = max(WIDTH - len(pad) - 4, 20)
+        parts = re.findall(rf"[^\n]{{0,{room}}}(?:\s|\Z)|[^\n]{{{room}}}", value)
+        if "".join(parts) == value:
+            lines = [f"{pad}{_flat(part)}\n" for part in parts if part]
+            return "(\n" + "".join(lines) + end + ")"
+    return flat
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_flat(k)}: {_flat(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flat, value)) + "]"
+    # JSON's strings are Python's too, with the usual quotes
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

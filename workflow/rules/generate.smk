@@ -1,0 +1,51 @@
+"""
+Phase generate: the full data, in shards, then one set of splits.
+
+Needs the gate `preview`; writes the training, validation and test rows and the data card.
+Finished records are kept in a directory keyed by the design's digest.
+"""
+
+
+rule generate:
+    input:
+        gate=PIPELINE.gate("preview"),
+        spec=rules.build_data.output.spec,
+        design=rules.build_data.output.design,
+        valid=rules.validate_data.output.record,
+        models=PIPELINE.served_models,
+    output:
+        shard=f"{RESULTS}/data/shards/{{shard}}.json",
+    params:
+        ledger=PIPELINE.ledger,
+    log:
+        f"{RESULTS}/logs/generate/{{shard}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    threads: RESOURCES.threads
+    resources:
+        **heavy(),
+    shell:
+        "exec python $SCRIPTS/generate_data.py --spec {input.spec} --design {input.design} "
+        "--models {input.models} --shard {wildcards.shard} --ledger {params.ledger} "
+        "--threads {threads} --out {output.shard} > {log} 2>&1"
+
+
+rule assemble:
+    input:
+        spec=rules.build_data.output.spec,
+        shards=expand(rules.generate.output.shard, shard=range(PIPELINE.config.data.shards)),
+    output:
+        train=f"{RESULTS}/data/train.jsonl",
+        validation=f"{RESULTS}/data/validation.jsonl",
+        test=f"{RESULTS}/data/test.jsonl",
+        card=f"{RESULTS}/data/card.md",
+        manifest=f"{RESULTS}/data/manifest.json",
+    params:
+        experiment=PIPELINE.config.experiment.name,
+    log:
+        f"{RESULTS}/logs/assemble.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/assemble_data.py"

@@ -1,0 +1,24 @@
+"""
+Phase learn: what the step catalogs and the data tool offer, and what earlier runs took.
+
+Needs the configuration; writes the catalog, the data tool's schemas and the prior runs of
+other experiments (never this one's: its own results must not change its plan).
+"""
+
+
+rule learn:
+    output:
+        catalog=f"{RESULTS}/learn/catalog.json",
+        schemas=f"{RESULTS}/learn/{PIPELINE.config.data.tool}.json",
+        prior_runs=f"{RESULTS}/learn/prior_runs.csv",
+        log=f"{RESULTS}/learn/log.jsonl",
+    params:
+        fingerprint=PIPELINE.matrix.fingerprint,
+        source=SOURCE,
+    log:
+        f"{RESULTS}/logs/learn.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/learn_catalog.py"

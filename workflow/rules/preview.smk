@@ -1,0 +1,94 @@
+"""
+Phase preview: sample records to read, and speed and memory measured on each shape.
+
+Needs the validated builds; writes the sample records and their page, one measurement a
+shape, and the review for approval at the gate `preview`.
+"""
+
+
+rule preview_data:
+    input:
+        spec=rules.build_data.output.spec,
+        design=rules.build_data.output.design,
+        valid=rules.validate_data.output.record,
+        models=PIPELINE.served_models,
+    output:
+        summary=f"{RESULTS}/preview/data/summary.json",
+        records=f"{RESULTS}/preview/data/rows.jsonl",
+    params:
+        records=PIPELINE.config.data.preview_records,
+        ledger=PIPELINE.ledger,
+    log:
+        f"{RESULTS}/logs/preview/data.log",
+    conda:
+        "../envs/lockgate.yaml"
+    threads: RESOURCES.threads
+    resources:
+        **heavy(),
+    shell:
+        "exec python $SCRIPTS/preview_data.py --spec {input.spec} --design {input.design} "
+        "--models {input.models} --records {params.records} --ledger {params.ledger} "
+        "--threads {threads} --summary {output.summary} --rows {output.records} > {log} 2>&1"
+
+
+rule preview_train:
+    input:
+        spec=f"{RESULTS}/build/smoke/{{shape}}.yaml",
+        valid=f"{RESULTS}/validate/smoke/{{shape}}.json",
+        model=lambda wildcards: PIPELINE.smoke_model(wildcards.shape),
+    output:
+        measured=f"{RESULTS}/preview/train/{{shape}}.json",
+    params:
+        ledger=PIPELINE.ledger,
+    log:
+        f"{RESULTS}/logs/preview/train/{{shape}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    threads: RESOURCES.threads
+    resources:
+        **heavy(),
+    shell:
+        "exec python $SCRIPTS/preview_train.py --spec {input.spec} --model {input.model} "
+        "--ledger {params.ledger} --threads {threads} --out {output.measured} > {log} 2>&1"
+
+
+rule preview_eval:
+    input:
+        spec=f"{RESULTS}/build/smoke/{{shape}}.yaml",
+        trained=rules.preview_train.output.measured,
+        model=lambda wildcards: PIPELINE.smoke_model(wildcards.shape),
+    output:
+        measured=f"{RESULTS}/preview/eval/{{shape}}.json",
+    log:
+        f"{RESULTS}/logs/preview/eval/{{shape}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    threads: RESOURCES.threads
+    resources:
+        **heavy(),
+    shell:
+        "exec python $SCRIPTS/preview_eval.py --spec {input.spec} --trained {input.trained} "
+        "--model {input.model} --threads {threads} --out {output.measured} > {log} 2>&1"
+
+
+rule review:
+    input:
+        data=rules.preview_data.output.summary,
+        rows=rules.preview_data.output.records,
+        models=PIPELINE.trained_models,
+        train=expand(rules.preview_train.output.measured, shape=PIPELINE.matrix.shapes),
+        eval=expand(rules.preview_eval.output.measured, shape=PIPELINE.matrix.shapes),
+    output:
+        review=f"{RESULTS}/preview/review.json",
+        html=f"{RESULTS}/preview/review.html",
+    params:
+        covers=PIPELINE.matrix.items["preview"],
+        workload=PIPELINE.workload,
+        ledger=PIPELINE.ledger,
+    log:
+        f"{RESULTS}/logs/preview/review.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/write_review.py"

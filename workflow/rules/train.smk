@@ -1,0 +1,50 @@
+"""
+Phase train: one job a run.
+
+Needs the gate `preview`, the run's validated configuration and the data; writes a manifest,
+last. Checkpoints are not declared: Snakemake would wipe them with a failed job's outputs.
+"""
+
+
+rule train:
+    input:
+        gate=PIPELINE.gate("preview"),
+        spec=f"{RESULTS}/build/train/{{run}}.yaml",
+        valid=f"{RESULTS}/validate/train/{{run}}.json",
+        model=lambda wildcards: PIPELINE.run_model(wildcards.run),
+        train=rules.assemble.output.train,
+        validation=rules.assemble.output.validation,
+    output:
+        manifest=f"{RESULTS}/train/{{run}}/manifest.json",
+    params:
+        ledger=PIPELINE.ledger,
+        smoke=lambda wildcards: PIPELINE.smoke_item(wildcards.run),
+    log:
+        f"{RESULTS}/logs/train/{{run}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    wildcard_constraints:
+        run=PIPELINE.one_of("fine-tuned"),
+    threads: RESOURCES.threads
+    resources:
+        **heavy(),
+    shell:
+        "exec python $SCRIPTS/train_run.py --spec {input.spec} --model {input.model} "
+        "--train {input.train} --validation {input.validation} --ledger {params.ledger} "
+        "--smoke {params.smoke} --threads {threads} --out {output.manifest} > {log} 2>&1"
+
+
+rule control:
+    input:
+        model=lambda wildcards: PIPELINE.run_model(wildcards.run),
+    output:
+        manifest=f"{RESULTS}/train/{{run}}/manifest.json",
+    log:
+        f"{RESULTS}/logs/train/{{run}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    wildcard_constraints:
+        run=PIPELINE.one_of("control"),
+    localrule: True
+    script:
+        "../../scripts/control_run.py"

@@ -1,0 +1,56 @@
+"""
+Phase validate: every built file, checked by the tool that will use it.
+
+Needs the built files; writes one record each and a report over all. A record is made only
+where the check passes: a fault stops everything that would build on it.
+"""
+
+
+rule validate_data:
+    input:
+        spec=rules.build_data.output.spec,
+        design=rules.build_data.output.design,
+        models=PIPELINE.served_models,
+    output:
+        record=f"{RESULTS}/validate/data.json",
+    log:
+        f"{RESULTS}/logs/validate/data.log",
+    conda:
+        "../envs/lockgate.yaml"
+    threads: RESOURCES.threads
+    localrule: True
+    shell:
+        "exec python $SCRIPTS/validate_data.py --spec {input.spec} --design {input.design} "
+        "--models {input.models} --threads {threads} --out {output.record} > {log} 2>&1"
+
+
+rule validate_config:
+    input:
+        spec=f"{RESULTS}/build/{{kind}}/{{name}}.yaml",
+    output:
+        record=f"{RESULTS}/validate/{{kind}}/{{name}}.json",
+    log:
+        f"{RESULTS}/logs/validate/{{kind}}/{{name}}.log",
+    conda:
+        "../envs/lockgate.yaml"
+    wildcard_constraints:
+        kind="train|eval|smoke",
+    localrule: True
+    shell:
+        "exec python $SCRIPTS/validate_config.py --spec {input.spec} --out {output.record} "
+        "> {log} 2>&1"
+
+
+rule validate_report:
+    input:
+        records=PIPELINE.records,
+    output:
+        report=f"{RESULTS}/validate/report.json",
+        markdown=f"{RESULTS}/validate/report.md",
+    log:
+        f"{RESULTS}/logs/validate/report.log",
+    conda:
+        "../envs/lockgate.yaml"
+    localrule: True
+    script:
+        "../../scripts/write_validation.py"
