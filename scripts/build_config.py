@@ -14,7 +14,9 @@ def main(config: dict[str, Any], item: str, spec: str, design: str = "") -> None
     document = experiment.documents[name]
     if digest(document) != expected:
         raise LockgateError(
-            f"'{name}' changed while the pipeline ran", where="the configuration", hint="run it again"
+            f"'{name}' changed while the pipeline ran",
+            where="the configuration",
+            hint="run it again",
         )
     if design:
         write_text(design, experiment.design)

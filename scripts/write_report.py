@@ -1,7 +1,5 @@
 """Write the report: the results table, the figures and the page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

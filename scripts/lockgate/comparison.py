@@ -106,7 +106,8 @@ def compare(plan: dict[str, Any], scores: dict[str, dict[str, Any]]) -> list[Res
 def table(plan: dict[str, Any], results: list[Result], trained: dict[str, dict[str, Any]]) -> str:
     """results.csv: one row a cell, empty where nothing is known.
 
-    `train_seconds` are the whole run's, `eval_seconds` this cell's (without loading the model).
+    `train_seconds` are the whole run's (its last attempt's, if it was resumed), `eval_seconds`
+    this cell's (without loading the model).
     """
     head = ["experiment", "run", "kind", "model", "seed"]
     names = [key for run in plan["runs"] for key in run["varied"]]

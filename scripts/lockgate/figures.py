@@ -63,7 +63,7 @@ def losses(trained: dict[str, dict[str, Any]]) -> bytes:
     columns = 2 if any(held_out.values()) else 1
     with matplotlib.rc_context(_STYLE):
         figure = Figure((8.5, 3.6 + 0.19 * ((len(runs) + 1) // 2)), layout="constrained")
-        grid = figure.subplots(1, columns, squeeze=False)[0]
+        grid = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
         for axes, title in zip(grid, ("training loss", "validation loss"), strict=False):
             axes.set_title(title)
             axes.set_xlabel("optimizer step")
@@ -100,7 +100,7 @@ def _panel(axes: Axes, panel: list[Result]) -> None:
     for row, result in enumerate(panel):
         color, marker = (TUNED, "o") if result.tuned else (CONTROL, "s")
         text = "missing" if result.score is None else f"{result.score:.3f}"
-        axes.text(1.03, row, text, va="center", transform=axes.get_yaxis_transform())
+        axes.text(1.03, row, text, va="center_baseline", transform=axes.get_yaxis_transform())
         if result.score is None:
             continue
         spread = None
@@ -112,17 +112,17 @@ def _panel(axes: Axes, panel: list[Result]) -> None:
             [result.score], [row], xerr=spread, fmt=marker, color=color, ms=6, capsize=3, lw=1.6,
             clip_on=False, zorder=3,
         )  # fmt: skip
-    controls = [r.score for r in panel if not r.tuned and r.score is not None]
-    if len(controls) == 1:
-        axes.axvline(controls[0], color=CONTROL, lw=1, ls=":", zorder=1)
+    for row, result in enumerate(panel):
+        last = max(n for n, r in enumerate(panel) if r.run["model"] == result.run["model"])
+        if not result.tuned and result.score is not None and last > row:
+            axes.vlines(result.score, row, last + 0.3, color=CONTROL, lw=1, ls=":", zorder=1)
 
 
 def _smooth(values: list[float]) -> list[float]:
-    """Mean of each value and those before it, over a twentieth of the curve."""
-    width = max(1, len(values) // 20)
-    return [
-        sum(values[max(0, i - width + 1) : i + 1]) / min(i + 1, width) for i in range(len(values))
-    ]
+    """Mean of each value and its neighbours, over about a twentieth of the curve."""
+    side = len(values) // 40
+    windows = [values[max(0, i - side) : i + side + 1] for i in range(len(values))]
+    return [sum(window) / len(window) for window in windows]
 
 
 def _png(figure: Figure) -> bytes:

@@ -93,7 +93,8 @@ def read_yaml(path: Path | str) -> Any:
 def read_jsonl(path: Path | str, where: str = "") -> list[dict[str, Any]]:
     """Read a JSON Lines file of objects, naming the line when one is broken."""
     rows = []
-    for number, line in enumerate(read_text(path, where=where).splitlines(), 1):
+    # not splitlines: JSON leaves U+2028 and its like unescaped within a line
+    for number, line in enumerate(read_text(path, where=where).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -108,7 +109,7 @@ def read_jsonl(path: Path | str, where: str = "") -> list[dict[str, Any]]:
             raise LockgateError(
                 f"line {number} is {type(row).__name__}, not an object",
                 where=str(path),
-                hint='each line must be one JSON object, like {"prompt": "...", "completion": "..."}',
+                hint='each line must be one JSON object, like {"question": "...", "answer": "..."}',
             )
         rows.append(row)
     return rows

@@ -21,7 +21,8 @@ _SENTENCES = {
 def headlines(results: list[Result]) -> list[dict[str, str]]:
     """For each task its outcome in one sentence: `verdict` and `text`."""
     lines = []
-    for task in dict.fromkeys(result.task for result in results):
+    corrected = sum(result.p_holm is not None for result in results) > 1
+    for task in tasks(results):
         scored = [r for r in results if r.task == task and r.tuned and r.score is not None]
         best = best_tuned(results, task)
         if best is None:
@@ -51,10 +52,16 @@ def headlines(results: list[Result]) -> list[dict[str, str]]:
             tuned=score(best.score),
             control=score(best.control.score),
             difference=signed(found.difference),
-            evidence=f"{interval}, {p_text(best.p_holm)}, n = {found.n}",
+            evidence=f"{interval}, {'Holm-corrected ' * corrected}{p_text(best.p_holm)}, "
+            f"{found.n} samples",
         )
         lines.append({"verdict": best.verdict, "text": text})
     return lines
+
+
+def tasks(results: list[Result]) -> list[str]:
+    """The tasks, in the plan's order."""
+    return list(dict.fromkeys(result.task for result in results))
 
 
 def tally(results: list[Result]) -> str:

@@ -105,7 +105,7 @@ class Gates:
                 return
             status = marker.stat()
             told_by = _marker(marker)
-            entry = {
+            entry: dict[str, Any] = {
                 "gate": gate,
                 "document": told[1],
                 "covers": told[0],
@@ -114,9 +114,9 @@ class Gates:
                 "marker_mtime": status.st_mtime,
                 "uid": status.st_uid,
                 "owner": owner(marker),
-                **{key: str(told_by[key]) for key in ("by", "note") if key in told_by},
                 "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             }
+            entry.update({key: str(told_by[key]) for key in ("by", "note") if key in told_by})
             cut = self.ledger.exists() and not self.ledger.read_bytes().endswith(b"\n")
             with open(self.ledger, "a", encoding="utf-8") as handle:
                 handle.write(("\n" if cut else "") + json.dumps(entry, ensure_ascii=False) + "\n")
@@ -182,7 +182,7 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):
         try:
             entries.append(json.loads(line))
         except json.JSONDecodeError:

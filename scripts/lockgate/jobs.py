@@ -220,12 +220,15 @@ def preview_train(spec: Path, model: Path, ledger: Path, threads: int, out: Path
 
 
 def _rows(count: int, length: int) -> list[dict[str, str]]:
-    """Rows at least `length` tokens long in any tokenizer; the trainer cuts them."""
-    words = "one two three four five six seven eight nine ten".split()
+    """Rows about `length` tokens long, or longer: the trainer cuts them.
+
+    The prompt is short, so that a template leaves room for the completion.
+    """
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     return [
         {
             "id": f"{index:06d}",
-            "prompt": " ".join(words[(index + k) % 10] for k in range(max(1, length // 2))),
+            "prompt": words[index % 10],
             "completion": " ".join(words[(index * 3 + k) % 10] for k in range(length)),
         }
         for index in range(count)

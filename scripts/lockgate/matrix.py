@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from lockgate import catalog, models, tools
 from lockgate.config import Config, Parameters, load
@@ -327,7 +327,13 @@ def _smoke_document(
     shape = {key: run.parameters[key] for key in _SHAPE_FIELDS.split()}
     parameters = {**Parameters().model_dump(), **shape, "epochs": 1, "checkpoint_steps": 1000}
     spec = {"parameters": parameters, "seed": 0, "system_prompt": None}
-    task = {"name": "smoke", "scorer": "exact", "task": None, "args": {}, "split": "test"}
+    task: dict[str, Any] = {
+        "name": "smoke",
+        "scorer": "exact",
+        "task": None,
+        "args": {},
+        "split": "test",
+    }
     return {
         "recipe_version": RECIPE_VERSION,
         "shape": run.shape,

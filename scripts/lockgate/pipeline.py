@@ -29,9 +29,7 @@ class Pipeline:
         dryrun: tells whether nothing is going to run; Snakemake knows once it builds the DAG.
     """
 
-    def __init__(
-        self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]
-    ) -> None:
+    def __init__(self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> None:
         self.main, self.dryrun = main, dryrun
         self._states: list[State] | None = None
         try:

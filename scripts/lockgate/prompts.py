@@ -24,7 +24,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         raise LockgateError(
             "has no rows", where=str(path), hint="check the data section, or delete it and rerun"
         )
-    lines = (n for n, line in enumerate(read_text(path).splitlines(), 1) if line.strip())
+    lines = (n for n, line in enumerate(read_text(path).split("\n"), 1) if line.strip())
     for number, row in zip(lines, rows, strict=True):
         for key in ("prompt", "completion"):
             value = row.get(key)

@@ -60,9 +60,9 @@ def write(
         tally=findings.tally(results),
         problems=faults,
         significant=SIGNIFICANT,
-        results=results,
-        varied=list(dict.fromkeys(key for run in planned["runs"] for key in run["varied"])),
-        compared=[result for result in results if result.tuned],
+        comparisons=sum(result.p_holm is not None for result in results),
+        tasks={task: [r for r in results if r.task == task] for task in findings.tasks(results)},
+        varied=sorted({key for run in planned["runs"] for key in run["varied"]} - {"model"}),
         examples=examples(results, planned, rows),
         trained=[manifest for manifest in trained.values() if manifest.get("losses")],
         jobs=jobs(planned, measured, made, trained, evaluated),
@@ -90,7 +90,7 @@ def examples(results: list[Result], plan: dict[str, Any], rows: list[Path]) -> l
         for row in read_jsonl(path)
     }
     tables = []
-    for task in dict.fromkeys(result.task for result in results):
+    for task in findings.tasks(results):
         best = findings.best_tuned(results, task)
         if best is None:
             continue

@@ -124,7 +124,7 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
     found = adapter.inputs(matrix.config.data.model_dump(), Path("."))
     records = []
     for path in found:
-        record = {"kind": "data file", "name": str(path), "status": "found"}
+        record: dict[str, Any] = {"kind": "data file", "name": str(path), "status": "found"}
         record["bytes"] = path.stat().st_size
         if path.suffix == ".jsonl":
             with open(path, encoding="utf-8", errors="replace") as handle:

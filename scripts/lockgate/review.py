@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import estimates, gates, pages
+from lockgate import estimates, gates, pages, prompts
 from lockgate.data import duplicates
 from lockgate.files import read_json, read_jsonl, write_json, write_text
 
 SHOWN = 20
-TEXTS = ("prompt", "completion")
 
 
 def write(
@@ -75,18 +74,12 @@ def write(
 
 
 def count_tokens(samples: list[dict[str, Any]], model: Path) -> dict[str, float]:
-    """Mean tokens of a row and of its completion, by the model's own tokenizer.
+    """Mean tokens of a training row (template included) and of its completion."""
+    from transformers import AutoTokenizer
 
-    Without a `tokenizer.json` four characters count as a token. A chat template's own tokens are left out: they are fewer than the estimate's error.
-    """
-    from tokenizers import Tokenizer
-
-    if not (model / "tokenizer.json").exists():
-        mean = {key: sum(len(row[key]) for row in samples) / len(samples) / 4 for key in TEXTS}
-        return {"row": sum(mean.values()), "completion": mean["completion"]}
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    mean = {
-        key: sum(len(tokenizer.encode(row[key]).ids) for row in samples) / len(samples)
-        for key in TEXTS
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    rows = [prompts.tokenize(tokenizer, row["prompt"], row["completion"], None) for row in samples]
+    return {
+        "row": sum(len(ids) for ids, _ in rows) / len(rows),
+        "completion": sum(len(ids) - prompt for ids, prompt in rows) / len(rows),
     }
-    return {"row": mean["prompt"] + mean["completion"], "completion": mean["completion"]}

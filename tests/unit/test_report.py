@@ -81,10 +81,9 @@ def documents(control=right(4), tuned=right(18), runs=("small_lr-1e-3",)):  # no
         "seconds": 10.0, "duplicates": 3, "tool": "maker", "versions": {"maker": "2.0"},
     }  # fmt: skip
     model = {"name": "small", "digest": "m" * 12, "path": "/models/small"}
-    losses = [
-        {"step": s, "epoch": s / 10, "loss": 3 / s, "validation": 1.5 if s == 10 else None}
-        for s in range(1, 11)
-    ]
+    losses: list[dict] = [{"step": s, "epoch": s / 10, "loss": 3 / s} for s in range(1, 11)]
+    losses[4]["validation"] = None
+    losses[9]["validation"] = 1.5
     trained = {
         name: {
             "run": name, "kind": "fine-tuned", "model": model, "digest": "k", "tool": "trainer",
@@ -183,10 +182,12 @@ def test_a_better_run_is_reported_with_its_evidence(write):
 
 
 def test_a_worse_run_is_reported_as_worse(write):
-    _, text, table = write(documents(control=right(18), tuned=right(4)))
+    _, text, table = write(
+        documents(control=right(18), tuned=right(4), runs=("small_a", "small_b"))
+    )
     assert "Fine-tuning made routing worse" in text
     assert "\N{MINUS SIGN}0.700" in text
-    assert "Worse than the untouched model: small_lr-1e-3, epoch 0 (routing)" in text
+    assert "2 worse. Worse than the untouched model: small_a, epoch 0 (routing); small_b" in text
     assert "helped" not in text
     assert float(table[1]["difference"]) == -0.7
 
@@ -289,8 +290,9 @@ def test_the_page_needs_nothing_else(write):
 def test_estimates_are_held_against_what_happened(write):
     _, text, _ = write(documents())
     # train: planned 30 s, revised 15 s, actual 20 s; generate: revised 8 s, actual 10 s
-    assert "train small_lr-1e-3 30 s (15 s to 60 s) 15 s (8 s to 30 s) 20 s +50% -25% 1,234" in text
-    assert "generate not estimated 8 s (4 s to 16 s) 10 s -20%" in text
+    row = "train small_lr-1e-3 30 s (15 s to 60 s) 15 s (8 s to 30 s) 20 s +50%"
+    assert f"{row} \N{MINUS SIGN}25% 1,234 MB (estimate 900)" in text
+    assert "generate not estimated 8 s (4 s to 16 s) 10 s \N{MINUS SIGN}20%" in text
     assert "No job continued" in text
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lockgate.errors import LockgateError
 from lockgate.weights import convert_gguf, inspect_weights, weights_digest
 from tiny_model import make_tiny_model

@@ -13,13 +13,13 @@ rule build_data:
     output:
         spec=f"{RESULTS}/build/data/data.yaml",
         design=f"{RESULTS}/build/data/{PIPELINE.design}",
-    params:
-        item=PIPELINE.item("data/data"),
     log:
         f"{RESULTS}/logs/build/data.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
+    params:
+        item=PIPELINE.item("data/data"),
     script:
         "../../scripts/build_config.py"
 
@@ -29,13 +29,13 @@ rule build_train:
         gate=PIPELINE.gate("plan"),
     output:
         spec=f"{RESULTS}/build/train/{{run}}.yaml",
-    params:
-        item=lambda wildcards: PIPELINE.item(f"train/{wildcards.run}"),
     log:
         f"{RESULTS}/logs/build/train/{{run}}.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
+    params:
+        item=lambda wildcards: PIPELINE.item(f"train/{wildcards.run}"),
     script:
         "../../scripts/build_config.py"
 
@@ -45,13 +45,13 @@ rule build_eval:
         gate=PIPELINE.gate("plan"),
     output:
         spec=f"{RESULTS}/build/eval/{{run}}.yaml",
-    params:
-        item=lambda wildcards: PIPELINE.item(f"eval/{wildcards.run}"),
     log:
         f"{RESULTS}/logs/build/eval/{{run}}.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
+    params:
+        item=lambda wildcards: PIPELINE.item(f"eval/{wildcards.run}"),
     script:
         "../../scripts/build_config.py"
 
@@ -61,13 +61,13 @@ rule build_smoke:
         gate=PIPELINE.gate("plan"),
     output:
         spec=f"{RESULTS}/build/smoke/{{shape}}.yaml",
-    params:
-        item=lambda wildcards: PIPELINE.item(f"smoke/{wildcards.shape}"),
     log:
         f"{RESULTS}/logs/build/smoke/{{shape}}.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
+    params:
+        item=lambda wildcards: PIPELINE.item(f"smoke/{wildcards.shape}"),
     script:
         "../../scripts/build_config.py"
 
@@ -78,13 +78,13 @@ rule build_summary:
         plan=rules.plan.output.plan,
     output:
         summary=f"{RESULTS}/build/experiment_summary.md",
-    params:
-        ledger=PIPELINE.ledger,
     log:
         f"{RESULTS}/logs/build/summary.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
+    params:
+        ledger=PIPELINE.ledger,
     script:
         "../../scripts/approve_summary.py"
 
@@ -94,15 +94,15 @@ rule prepare_model:
         gate=PIPELINE.gate("plan"),
     output:
         manifest=f"{RESULTS}/models/{{model}}.json",
-    params:
-        identity=lambda wildcards: PIPELINE.matrix.identities[wildcards.model],
     log:
         f"{RESULTS}/logs/models/{{model}}.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
         mem_mb=RESOURCES.memory_mb,
-    localrule: True
+    params:
+        identity=lambda wildcards: PIPELINE.matrix.identities[wildcards.model],
     script:
         "../../scripts/prepare_model.py"

@@ -16,8 +16,6 @@ rule eval:
         validation=rules.assemble.output.validation,
     output:
         scores=f"{RESULTS}/eval/{{run}}/scores.json",
-    params:
-        ledger=PIPELINE.ledger,
     log:
         f"{RESULTS}/logs/eval/{{run}}.log",
     conda:
@@ -25,6 +23,8 @@ rule eval:
     threads: RESOURCES.threads
     resources:
         **heavy(),
+    params:
+        ledger=PIPELINE.ledger,
     shell:
         "exec python $SCRIPTS/eval_run.py --spec {input.spec} --trained {input.trained} "
         "--test {input.test} --validation {input.validation} --ledger {params.ledger} "

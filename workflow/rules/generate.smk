@@ -15,8 +15,6 @@ rule generate:
         models=PIPELINE.served_models,
     output:
         shard=f"{RESULTS}/data/shards/{{shard}}.json",
-    params:
-        ledger=PIPELINE.ledger,
     log:
         f"{RESULTS}/logs/generate/{{shard}}.log",
     conda:
@@ -24,6 +22,8 @@ rule generate:
     threads: RESOURCES.threads
     resources:
         **heavy(),
+    params:
+        ledger=PIPELINE.ledger,
     shell:
         "exec python $SCRIPTS/generate_data.py --spec {input.spec} --design {input.design} "
         "--models {input.models} --shard {wildcards.shard} --ledger {params.ledger} "
@@ -33,19 +33,21 @@ rule generate:
 rule assemble:
     input:
         spec=rules.build_data.output.spec,
-        shards=expand(rules.generate.output.shard, shard=range(PIPELINE.config.data.shards)),
+        shards=expand(
+            rules.generate.output.shard, shard=range(PIPELINE.config.data.shards)
+        ),
     output:
         train=f"{RESULTS}/data/train.jsonl",
         validation=f"{RESULTS}/data/validation.jsonl",
         test=f"{RESULTS}/data/test.jsonl",
         card=f"{RESULTS}/data/card.md",
         manifest=f"{RESULTS}/data/manifest.json",
-    params:
-        experiment=PIPELINE.config.experiment.name,
     log:
         f"{RESULTS}/logs/assemble.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
+    params:
+        experiment=PIPELINE.config.experiment.name,
     script:
         "../../scripts/assemble_data.py"

@@ -12,13 +12,13 @@ rule learn:
         schemas=f"{RESULTS}/learn/{PIPELINE.config.data.tool}.json",
         prior_runs=f"{RESULTS}/learn/prior_runs.csv",
         log=f"{RESULTS}/learn/log.jsonl",
+    log:
+        f"{RESULTS}/logs/learn.log",
+    localrule: True
+    conda:
+        "../envs/lockgate.yaml"
     params:
         fingerprint=PIPELINE.matrix.fingerprint,
         source=SOURCE,
-    log:
-        f"{RESULTS}/logs/learn.log",
-    conda:
-        "../envs/lockgate.yaml"
-    localrule: True
     script:
         "../../scripts/learn_catalog.py"

@@ -24,14 +24,14 @@ rule plan:
         estimates=f"{RESULTS}/plan/estimates.csv",
         log=f"{RESULTS}/plan/log.jsonl",
         design_log=f"{RESULTS}/plan/design-experiment.log",
+    log:
+        f"{RESULTS}/logs/plan.log",
+    localrule: True
+    conda:
+        "../envs/lockgate.yaml"
     params:
         fingerprint=PIPELINE.matrix.fingerprint,
         source=SOURCE,
         ledger=PIPELINE.ledger,
-    log:
-        f"{RESULTS}/logs/plan.log",
-    conda:
-        "../envs/lockgate.yaml"
-    localrule: True
     script:
         "../../scripts/write_plan.py"

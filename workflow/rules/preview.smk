@@ -15,9 +15,6 @@ rule preview_data:
     output:
         summary=f"{RESULTS}/preview/data/summary.json",
         records=f"{RESULTS}/preview/data/rows.jsonl",
-    params:
-        records=PIPELINE.config.data.preview_records,
-        ledger=PIPELINE.ledger,
     log:
         f"{RESULTS}/logs/preview/data.log",
     conda:
@@ -25,6 +22,9 @@ rule preview_data:
     threads: RESOURCES.threads
     resources:
         **heavy(),
+    params:
+        records=PIPELINE.config.data.preview_records,
+        ledger=PIPELINE.ledger,
     shell:
         "exec python $SCRIPTS/preview_data.py --spec {input.spec} --design {input.design} "
         "--models {input.models} --records {params.records} --ledger {params.ledger} "
@@ -38,8 +38,6 @@ rule preview_train:
         model=lambda wildcards: PIPELINE.smoke_model(wildcards.shape),
     output:
         measured=f"{RESULTS}/preview/train/{{shape}}.json",
-    params:
-        ledger=PIPELINE.ledger,
     log:
         f"{RESULTS}/logs/preview/train/{{shape}}.log",
     conda:
@@ -47,6 +45,8 @@ rule preview_train:
     threads: RESOURCES.threads
     resources:
         **heavy(),
+    params:
+        ledger=PIPELINE.ledger,
     shell:
         "exec python $SCRIPTS/preview_train.py --spec {input.spec} --model {input.model} "
         "--ledger {params.ledger} --threads {threads} --out {output.measured} > {log} 2>&1"
@@ -81,14 +81,14 @@ rule review:
     output:
         review=f"{RESULTS}/preview/review.json",
         html=f"{RESULTS}/preview/review.html",
+    log:
+        f"{RESULTS}/logs/preview/review.log",
+    localrule: True
+    conda:
+        "../envs/lockgate.yaml"
     params:
         covers=PIPELINE.matrix.items["preview"],
         workload=PIPELINE.workload,
         ledger=PIPELINE.ledger,
-    log:
-        f"{RESULTS}/logs/preview/review.log",
-    conda:
-        "../envs/lockgate.yaml"
-    localrule: True
     script:
         "../../scripts/write_review.py"

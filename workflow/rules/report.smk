@@ -11,7 +11,10 @@ rule report:
         review=rules.review.output.review,
         data=rules.assemble.output.manifest,
         summary=rules.build_summary.output.summary,
-        manifests=expand(f"{RESULTS}/train/{{run}}/manifest.json", run=PIPELINE.matrix.runs),
+        rows=[rules.assemble.output.test, rules.assemble.output.validation],
+        manifests=expand(
+            f"{RESULTS}/train/{{run}}/manifest.json", run=PIPELINE.matrix.runs
+        ),
         scores=expand(f"{RESULTS}/eval/{{run}}/scores.json", run=PIPELINE.matrix.runs),
     output:
         html=report(
@@ -34,12 +37,12 @@ rule report:
             category="Figures",
             caption="../report/losses.rst",
         ),
-    params:
-        ledger=PIPELINE.ledger,
     log:
         f"{RESULTS}/logs/report.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
+    params:
+        ledger=PIPELINE.ledger,
     script:
         "../../scripts/write_report.py"

@@ -11,13 +11,13 @@ rule resolve:
         tools=f"{RESULTS}/resolve/tools.json",
         resources=f"{RESULTS}/resolve/resources.json",
         log=f"{RESULTS}/resolve/log.jsonl",
+    log:
+        f"{RESULTS}/logs/resolve.log",
+    localrule: True
+    conda:
+        "../envs/lockgate.yaml"
     params:
         fingerprint=PIPELINE.matrix.fingerprint,
         source=SOURCE,
-    log:
-        f"{RESULTS}/logs/resolve.log",
-    conda:
-        "../envs/lockgate.yaml"
-    localrule: True
     script:
         "../../scripts/resolve_resources.py"

@@ -16,18 +16,18 @@ rule train:
         validation=rules.assemble.output.validation,
     output:
         manifest=f"{RESULTS}/train/{{run}}/manifest.json",
-    params:
-        ledger=PIPELINE.ledger,
-        smoke=lambda wildcards: PIPELINE.smoke_item(wildcards.run),
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
-    conda:
-        "../envs/lockgate.yaml"
     wildcard_constraints:
         run=PIPELINE.one_of("fine-tuned"),
+    conda:
+        "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
         **heavy(),
+    params:
+        ledger=PIPELINE.ledger,
+        smoke=lambda wildcards: PIPELINE.smoke_item(wildcards.run),
     shell:
         "exec python $SCRIPTS/train_run.py --spec {input.spec} --model {input.model} "
         "--train {input.train} --validation {input.validation} --ledger {params.ledger} "
@@ -41,10 +41,10 @@ rule control:
         manifest=f"{RESULTS}/train/{{run}}/manifest.json",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
-    conda:
-        "../envs/lockgate.yaml"
     wildcard_constraints:
         run=PIPELINE.one_of("control"),
     localrule: True
+    conda:
+        "../envs/lockgate.yaml"
     script:
         "../../scripts/control_run.py"

@@ -15,10 +15,10 @@ rule validate_data:
         record=f"{RESULTS}/validate/data.json",
     log:
         f"{RESULTS}/logs/validate/data.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
-    localrule: True
     shell:
         "exec python $SCRIPTS/validate_data.py --spec {input.spec} --design {input.design} "
         "--models {input.models} --threads {threads} --out {output.record} > {log} 2>&1"
@@ -31,11 +31,11 @@ rule validate_config:
         record=f"{RESULTS}/validate/{{kind}}/{{name}}.json",
     log:
         f"{RESULTS}/logs/validate/{{kind}}/{{name}}.log",
-    conda:
-        "../envs/lockgate.yaml"
     wildcard_constraints:
         kind="train|eval|smoke",
     localrule: True
+    conda:
+        "../envs/lockgate.yaml"
     shell:
         "exec python $SCRIPTS/validate_config.py --spec {input.spec} --out {output.record} "
         "> {log} 2>&1"
@@ -49,8 +49,8 @@ rule validate_report:
         markdown=f"{RESULTS}/validate/report.md",
     log:
         f"{RESULTS}/logs/validate/report.log",
+    localrule: True
     conda:
         "../envs/lockgate.yaml"
-    localrule: True
     script:
         "../../scripts/write_validation.py"

@@ -29,6 +29,4 @@ def closeness(dataset: str, tolerance: float = 10) -> Task:
     def sample(row: dict) -> Sample:
         return Sample(input=row["prompt"], target=row["completion"], id=row["id"])
 
-    return Task(
-        dataset=json_dataset(dataset, sample), solver=generate(), scorer=within(tolerance)
-    )
+    return Task(dataset=json_dataset(dataset, sample), solver=generate(), scorer=within(tolerance))

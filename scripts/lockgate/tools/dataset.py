@@ -22,7 +22,7 @@ class Dataset:
         return {}
 
     def render(self, data: dict[str, Any], root: Path) -> str:
-        path = _path(data, root).resolve()
+        path = _path(data, root)
         for key in ("design", "script", "endpoint"):
             if data.get(key) is not None:
                 raise LockgateError(

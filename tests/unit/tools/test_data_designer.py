@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from lockgate.errors import LockgateError
 from lockgate.tools import Endpoint, get
 from lockgate.tools.data_designer import command, records, schemas

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from lockgate.errors import LockgateError
 from lockgate.tools import get
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from lockgate.config.evaluation import Task
 from lockgate.config.training import Parameters
 from lockgate.errors import LockgateError
@@ -208,9 +209,10 @@ def test_training_tokens_are_those_of_the_tool(
     """With a chat template, our tokens are what TRL makes of the same conversation."""
     from datasets import Dataset
     from huggingface_hub import constants
-    from lockgate.prompts import messages, read_rows, tokenize
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
+
+    from lockgate.prompts import messages, read_rows, tokenize
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -236,14 +238,14 @@ def test_training_tokens_are_those_of_the_tool(
 
 
 def test_what_was_learned_is_measured(
-    model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tuned adapter answers every row, its base none; a second call only reads the logs."""
-    checkpoint = train(model, rows, tmp_path / "run")["checkpoints"][-1]
+    checkpoint = train(base, rows, tmp_path / "run")["checkpoints"][-1]
     adapter = tmp_path / "run" / checkpoint["path"]
     tasks = (EXACT, {"name": "first", "scorer": "f1", "limit": 2, "max_tokens": 4})
     config, logs = rendered(*tasks), tmp_path / "logs"
-    tuned, first = INSPECT.evaluate(config, adapter, model, {"test": rows}, logs, tmp_path)
+    tuned, first = INSPECT.evaluate(config, adapter, base, {"test": rows}, logs, tmp_path)
     assert [(s["id"], s["score"], s["answer"].strip()) for s in tuned["samples"]] == [
         (f"r{n}", 1.0, word) for n, word in enumerate(WORDS)
     ]
@@ -254,17 +256,17 @@ def test_what_was_learned_is_measured(
 
     control_logs = tmp_path / "control"
     (control,) = INSPECT.evaluate(
-        rendered(EXACT), model, model, {"test": rows}, control_logs, tmp_path
+        rendered(EXACT), base, base, {"test": rows}, control_logs, tmp_path
     )
     assert [sample["score"] for sample in control["samples"]] == [0.0] * 4
     assert control["output_tokens"] <= 16
 
     seen = fed(monkeypatch)
-    again = INSPECT.evaluate(config, adapter, model, {"test": rows}, logs, tmp_path)
+    again = INSPECT.evaluate(config, adapter, base, {"test": rows}, logs, tmp_path)
     assert again == [tuned, first] and seen == []
     other = tmp_path / "other.jsonl"
     other.write_text(rows.read_text().replace("billing", "account"))
-    (changed,) = INSPECT.evaluate(rendered(EXACT), adapter, model, {"test": other}, logs, tmp_path)
+    (changed,) = INSPECT.evaluate(rendered(EXACT), adapter, base, {"test": other}, logs, tmp_path)
     assert len(seen) == 4 and changed["samples"][0]["target"] == "account"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from lockgate.config.training import Parameters
 from lockgate.errors import LockgateError
 from lockgate.tools import get
@@ -153,8 +154,9 @@ def test_validation_names_what_does_not_fit(extra: dict[str, Any], message: str)
 
 
 def test_result_of_a_run(whole: tuple[Path, dict[str, Any]], base: Path, held_out: Path) -> None:
-    from lockgate.prompts import read_rows, tokenize
     from transformers import AutoTokenizer
+
+    from lockgate.prompts import read_rows, tokenize
 
     out, result = whole
     assert result["steps"] == 8
@@ -302,8 +304,9 @@ def test_killed_after_the_last_checkpoint_it_only_reports(
 def test_full_training_in_bfloat16_writes_a_whole_model(
     base: Path, rows: Path, tmp_path: Path
 ) -> None:
-    from lockgate.weights import inspect_weights
     from safetensors import safe_open
+
+    from lockgate.weights import inspect_weights
 
     config = rendered(method="full", epochs=1, precision="bfloat16", learning_rate=1e-3)
     result = TRL.train(config, base, rows, None, tmp_path)

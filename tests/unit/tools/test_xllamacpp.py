@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from lockgate.errors import LockgateError
 from lockgate.tools import get, xllamacpp
 

@@ -62,7 +62,6 @@ def render(data: dict[str, Any], root: Path) -> str:
     return environment.get_template("design.py.j2").render(
         summary=f"{len(design['columns'])} columns",
         provider=PROVIDER,
-        preview_records=data.get("preview_records", 8),
         seed=data.get("seed", 0),
         partitioned=partitioned,
         parts={key: _literal(design[key]) for key in KEYS if key in design},

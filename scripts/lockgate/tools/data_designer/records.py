@@ -7,7 +7,7 @@ The tool writes finished row groups as parquet files and resumes by them, but it
 - it exits with 0 although records are missing, so the records are counted, in the files;
 - a resume leaves gaps inside finished groups, so whole groups are added for what is missing
   (less than a whole group would be taken for one that exists);
-- it refuses to resume, or discards finished groups, when a crash left metadata.json behind.
+- it refuses to resume, or discards finished groups, when a crash left no good metadata.json.
 """
 
 from __future__ import annotations

@@ -260,7 +260,9 @@ def _result(log: Any, task: dict[str, Any], key: str, tokenizer: Any) -> dict[st
             )
         # An answer's own tokens: the usage that a batch reports counts its padding too.
         said = [message.text for message in sample.messages if message.role == "assistant"]
-        tokens += sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in said)
+        # Tokens that made no valid text come back as more of them, hence the limit.
+        counts = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in said)
+        tokens += sum(min(count, task["max_tokens"]) for count in counts)
         answer = score.answer if score.answer is not None else sample.output.completion
         entry = scored.setdefault(
             sample.id, {"id": sample.id, "scores": [], "answer": answer, "target": sample.target}
