@@ -83,7 +83,7 @@ def analytical(
     if endpoint is None:
         rows.append(row(None, "generate", 0, 5, 60, "reading a file"))
     elif endpoint.server and models[endpoint.model].get("parameters"):
-        written = records * TOKENS_PER_ROW / matrix.config.data.shards
+        written = records * TOKENS_PER_ROW
         base = written * 2 * models[endpoint.model]["parameters"] / (speed * 0.2)
         basis = f"preliminary: {TOKENS_PER_ROW} tokens a record at the machine's matrix speed"
         rows.append(row(None, "generate", base / 5, base, base * 5, basis))

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate import models, tools, weights
+from lockgate import data, models, tools, weights
 from lockgate.errors import LockgateError
-from lockgate.files import locked, read_json, write_json
+from lockgate.files import locked, read_json, read_jsonl, write_json
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
 
@@ -126,10 +126,13 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
     for path in found:
         record: dict[str, Any] = {"kind": "data file", "name": str(path), "status": "found"}
         record["bytes"] = path.stat().st_size
-        if path.suffix == ".jsonl":
-            with open(path, encoding="utf-8", errors="replace") as handle:
-                lines = [len(line) for line in handle if line.strip()]
-            record["rows"], record["characters"] = len(lines), sum(lines)
+        if str(path) == matrix.config.data.files:
+            # every row now: an error at the last one would come after the expensive part
+            rows = data.project(
+                read_jsonl(path), matrix.config.data.rows.model_dump(), f"data.files {path}"
+            )
+            record["rows"] = len(rows)
+            record["characters"] = sum(len(row["prompt"] + row["completion"]) for row in rows)
         records.append(record)
     return records
 

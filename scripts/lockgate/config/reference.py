@@ -92,7 +92,8 @@ def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Bas
     for key, field in model.model_fields.items():
         inner = _section(field.annotation)
         if inner:
-            suffix = {list: "[]", dict: ".NAME"}.get(get_origin(field.annotation), "")
+            origin = get_origin(field.annotation)
+            suffix = "[]" if origin is list else ".NAME" if origin is dict else ""
             yield from _sections(f"{name}.{key}{suffix}".lstrip("."), inner)
 
 
@@ -106,7 +107,7 @@ def _section(kind: Any) -> type[BaseModel] | None:
 def _table(name: str, model: type[BaseModel]) -> str:
     rows = [
         f"| `{key}` | {_type(field.annotation, field.metadata)} | {_default(field)} "
-        f"| {field.description} |".replace("||", "| |")
+        f"| {field.description} |"
         for key, field in model.model_fields.items()
     ]
     title = f"### `{name}`\n\n{model.__doc__}" if name else "### Top level"
@@ -135,8 +136,9 @@ def _type(kind: Any, limits: Any = ()) -> str:
         text = " or ".join(_type(choice) for choice in arguments if choice is not type(None))
     else:
         text = _TYPES.get(kind) or "section"
-    signs = [(sign, getattr(limit, key, None)) for limit in limits for key, sign in _LIMITS.items()]
-    return " ".join([text, *(f"{sign} {value:g}" for sign, value in signs if value is not None)])
+    found = [(sign, getattr(limit, key, None)) for limit in limits for key, sign in _LIMITS.items()]
+    bounds = ", ".join(f"{sign} {value:g}" for sign, value in found if value is not None)
+    return f"{text} {bounds}".rstrip()
 
 
 def _default(field: FieldInfo) -> str:

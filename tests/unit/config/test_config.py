@@ -1,0 +1,255 @@
+"""What a user reads after a mistake in the configuration."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lockgate.config import load
+from lockgate.errors import LockgateError
+
+ROOT = Path(__file__).parents[3]
+VALID = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+def change(path, value):
+    """The quickstart's values with one key set; a number in the path is a position."""
+    values = copy.deepcopy(VALID)
+    at = values
+    *parents, last = path.split("/")
+    for step in parents:
+        at = at[int(step)] if isinstance(at, list) else at[step]
+    at[last] = value
+    return values
+
+
+def message(values):
+    with pytest.raises(LockgateError) as error:
+        load(values, "my.yaml")
+    return str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").rglob("*.yaml")), ids=lambda p: p.name)
+def test_what_is_shipped_is_valid(path):
+    values = yaml.safe_load(path.read_text())
+    assert load(values, str(path)).experiment.name == values["experiment"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (
+            "training/parameters/learning_rates",
+            1e-3,
+            "my.yaml: training.parameters.learning_rates: unknown key\n"
+            "Hint: did you mean 'learning_rate'?",
+        ),
+        (
+            "data/endpoint/servr",
+            "x",
+            "my.yaml: data.endpoint.servr: unknown key\nHint: did you mean 'server'?",
+        ),
+        (
+            "evaluation/tasks/0/scoring",
+            "exact",
+            "my.yaml: evaluation.tasks[0].scoring: unknown key\nHint: did you mean 'scorer'?",
+        ),
+        (
+            "aprovers",
+            ["me"],
+            "my.yaml: aprovers: unknown key\nHint: did you mean 'approvers'?",
+        ),
+        (
+            "data/splits/zzz",
+            1,
+            "my.yaml: data.splits.zzz: unknown key\nHint: known keys: train, validation, test",
+        ),
+        (
+            "training/parameters/batch_size",
+            "four",
+            "my.yaml: training.parameters.batch_size: input should be a valid integer "
+            "(given: 'four')\nHint: config/README.md lists every key with its type",
+        ),
+        (
+            "data/rows",
+            None,
+            "my.yaml: data.rows: input should be a valid dictionary or instance of Rows "
+            "(given: None)\nHint: config/README.md lists every key with its type",
+        ),
+        (
+            "models/Big",
+            {"path": "x"},
+            "my.yaml: models.Big: string should match pattern '^[a-z0-9][a-z0-9.-]*$' "
+            "(given: 'Big')\nHint: config/README.md lists every key with its type",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_its_key_and_a_hint(path, value, expected):
+    assert message(change(path, value)) == expected
+
+
+@pytest.mark.parametrize("value", [True, 2.0, "2"])
+def test_only_an_integer_is_an_integer(value):
+    text = message(change("resources/threads", value))
+    assert text.startswith("my.yaml: resources.threads: input should be a valid integer")
+    assert f"(given: {value!r})\nHint: " in text
+
+
+@pytest.mark.parametrize("value", [True, "fast", float("inf"), float("nan"), 0, -1e-4, "0e-4"])
+def test_what_is_no_learning_rate_is_refused(value):
+    text = message(change("training/parameters/learning_rate", value))
+    assert text.startswith("my.yaml: training.parameters.learning_rate: input should be ")
+    assert "\nHint: " in text
+
+
+@pytest.mark.parametrize("text", ["5e-4", "5E-4", "0.5e-3", "0.0005", "5.0e-4"])
+def test_a_number_with_an_exponent_needs_no_dot(text):
+    value = yaml.safe_load(text)
+    config = load(change("training/parameters/learning_rate", value), "my.yaml")
+    assert config.training.parameters.learning_rate == 0.0005
+
+
+def test_a_missing_key_is_named():
+    values = copy.deepcopy(VALID)
+    del values["experiment"]["hypothesis"]
+    assert message(values) == (
+        "my.yaml: experiment.hypothesis: this key is missing\n"
+        "Hint: config/README.md describes it; config/config.yaml has one"
+    )
+
+
+def test_several_mistakes_are_told_at_once():
+    values = change("resources/threads", 0)
+    values["data"]["colour"] = "red"
+    del values["models"]
+    mistakes = [line for line in message(values).splitlines() if line.startswith("my.yaml: ")]
+    keys = [line.split(": ")[1] for line in mistakes]
+    assert sorted(keys) == ["data.colour", "models", "resources.threads"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "learning-rate_2026-11-20",
+        "Ticket_learning-rate_2026-11-20",
+        "a_b_c_2026-11-20",
+        "a_b_2026-11-20-2",
+        "a_b_20261120",
+        "../b_2026-11-20",
+    ],
+)
+def test_a_name_follows_the_convention(name):
+    text = message(change("experiment/name", name))
+    assert text.startswith(
+        f"my.yaml: experiment.name: '{name}' does not follow task_factor_YYYY-MM-DD"
+    )
+
+
+def test_a_name_holds_a_date_that_exists():
+    text = message(change("experiment/name", "a_b_2026-02-30"))
+    assert text.startswith("my.yaml: experiment.name: '2026-02-30' is not a date")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key", "what"),
+    [
+        (
+            "models/smollm2-135m",
+            {"path": "x", "hub": "y/z"},
+            "models.smollm2-135m",
+            "give exactly one of path, hub and package (given: path, hub)",
+        ),
+        (
+            "models/smollm2-135m",
+            {},
+            "models.smollm2-135m",
+            "give exactly one of path, hub and package (given: none)",
+        ),
+        (
+            "models/smollm2-135m",
+            {"path": "x", "revision": "main"},
+            "models.smollm2-135m",
+            "revision belongs to hub",
+        ),
+        (
+            "data/splits",
+            {"train": 0.8, "validation": 0.1, "test": 0.2},
+            "data.splits",
+            "train + validation + test = 1.1, not 1",
+        ),
+        (
+            "evaluation/tasks",
+            [{"name": "a"}],
+            "evaluation.tasks[0]",
+            "give either scorer or task (file.py@name)",
+        ),
+        (
+            "evaluation/tasks",
+            [{"name": "a", "scorer": "exact", "task": "a.py@a"}],
+            "evaluation.tasks[0]",
+            "give either scorer or task (file.py@name)",
+        ),
+        (
+            "evaluation/tasks",
+            [{"name": "a", "task": "a.py"}],
+            "evaluation.tasks[0]",
+            "'a.py' is not file.py@name",
+        ),
+        (
+            "evaluation/tasks",
+            [{"name": "a", "scorer": "exact", "args": {"b": 1}}],
+            "evaluation.tasks[0]",
+            "args belongs to task",
+        ),
+        (
+            "data/endpoint",
+            {"server": "a", "url": "b", "model": "c"},
+            "data.endpoint",
+            "give either server (embedded) or url",
+        ),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(path, value, key, what):
+    assert message(change(path, value)).splitlines()[0] == f"my.yaml: {key}: {what}"
+
+
+@pytest.mark.parametrize("key", ["sk-0123456789abcdef", "$API_KEY", "my key", ""])
+def test_the_key_itself_never_belongs_in_the_file(key):
+    text = message(change("data/endpoint/api_key_env", key))
+    assert text.startswith("my.yaml: data.endpoint.api_key_env: string should match pattern")
+
+
+@pytest.mark.parametrize("values", [None, [], "text"])
+def test_a_file_that_is_no_mapping_is_refused(values):
+    assert message(values) == (
+        "my.yaml: the configuration is not a mapping of sections\n"
+        "Hint: start from config/config.yaml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "results"),
+    [
+        ({}, "results/a_b_2026-11-20"),
+        ({"base_dir": "shared"}, "shared/experiments/a_b_2026-11-20"),
+        (
+            {"base_dir": "shared", "kind": "sanity_check"},
+            "shared/sanity_checks/a_b_2026-11-20",
+        ),
+    ],
+)
+def test_where_results_go(changes, results):
+    values = change("experiment/name", "a_b_2026-11-20")
+    values["experiment"]["kind"] = changes.get("kind", "experiment")
+    values["base_dir"] = changes.get("base_dir")
+    config = load(values, "my.yaml")
+    assert str(config.results) == results
+    assert str(config.approvals) == "approvals/a_b_2026-11-20"
+
+
+def test_cache_is_the_configured_one_then_the_environments(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOCKGATE_CACHE", str(tmp_path / "environment"))
+    assert load(VALID, "my.yaml").cache == tmp_path / "environment"
+    chosen = load(change("cache_dir", str(tmp_path / "chosen")), "my.yaml")
+    assert chosen.cache == tmp_path / "chosen"

