@@ -45,9 +45,9 @@ def project(
         for key, template in compiled.items():
             try:
                 text = template.render(record).strip()
-            except jinja2.UndefinedError as error:
+            except Exception as error:  # a template may raise what any expression raises
                 raise LockgateError(
-                    f"record {number} cannot become a row: {error.message} (data.rows.{key})",
+                    f"record {number} cannot become a row: {error} (data.rows.{key})",
                     where=where,
                     hint=f"its fields are: {', '.join(map(str, record))}",
                 ) from None

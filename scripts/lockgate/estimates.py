@@ -34,7 +34,7 @@ def workload(run: Run, matrix: Matrix) -> dict[str, Any]:
             task.model_dump(include={"split", "limit", "max_tokens"})
             for task in config.evaluation.tasks
         ],
-        "evaluated_epochs": len({cell.epoch for cell in matrix.cells if cell.run == run.name}),
+        "evaluated_epochs": len(matrix.documents[f"eval/{run.name}"]["epochs"]),
         "records": config.data.records,
         "splits": config.data.splits.model_dump(),
     }

@@ -11,6 +11,7 @@ import difflib
 import functools
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,10 @@ class Matrix:
         """What each gate's approval has to cover before this experiment may go on."""
         pieces = {name: f"{name}:{digest(doc)}" for name, doc in self.documents.items()}
         table = digest([sorted(self.runs), [vars(cell) for cell in self.cells]])
+        asked = f"experiment:{digest(self.config.experiment.model_dump())}"
         used = [f"catalog/{name}:{step['digest']}" for name, step in self.steps.items()]
         return {
-            "plan": [f"runs table:{table}", *pieces.values(), *used],
+            "plan": [asked, f"runs table:{table}", *pieces.values(), *used],
             "preview": [
                 item
                 for name, item in pieces.items()
@@ -161,6 +163,12 @@ def _check_references(config: Config, source: str) -> None:
             where=f"{source}: training.model",
             hint=f"models has: {', '.join(names)}",
         )
+    if training.model is not None and "model" in training.variables:
+        raise LockgateError(
+            "the model is fixed here, and varies in training.variables",
+            where=f"{source}: training.model",
+            hint="remove one of them",
+        )
     if training.model is None and "model" not in training.variables and len(names) > 1:
         raise LockgateError(
             "several models are given, and none is named for training",
@@ -223,13 +231,14 @@ def _runs(config: Config, source: str) -> list[Run]:
             name = name if label else f"{model}_fine-tuned"
             shape = _shape(config, model, parameters)
             runs.append(Run(name, "fine-tuned", model, parameters, seed, varied, shape))
-    for index, run in enumerate(runs):
-        if run.name in [other.name for other in runs[:index]]:
-            raise LockgateError(
-                f"two runs are called '{run.name}'",
-                where=f"{source}: training.variables",
-                hint="give each value (and each of training.seeds) once",
-            )
+    names = Counter(run.name for run in runs)
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice:
+        raise LockgateError(
+            f"two runs are called '{twice}'",
+            where=f"{source}: training.variables",
+            hint="give each value (and each of training.seeds) once",
+        )
     return runs
 
 
@@ -248,7 +257,7 @@ def _values(name: str, values: list[Any], config: Config, source: str) -> list[A
         raise LockgateError("it has no value", where=where, hint="give at least one, or remove it")
     if name == "model":
         for value in values:
-            if value not in config.models:
+            if not isinstance(value, str) or value not in config.models:
                 raise LockgateError(
                     f"there is no model '{value}'",
                     where=where,
@@ -270,7 +279,7 @@ def _values(name: str, values: list[Any], config: Config, source: str) -> list[A
 
 
 def _slug(key: str, value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)
     text = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or digest(value)
     return f"{key.replace('_', '-')}-{text}"
 
@@ -374,8 +383,17 @@ def _eval_document(
         "tool": config.evaluation.tool,
         "epochs": _epochs(run, config, source),
         "config": _named(source, "evaluation", lambda: adapter.render(spec)),
-        "files": {file.name: file_digest(file) for file in files},
+        "input_files": {str(file): file_digest(file) for file in _relative(files, root)},
     }
+
+
+def _relative(files: list[Path], root: Path) -> list[Path]:
+    """Paths that stay the same when the whole project is moved."""
+    base = root.resolve()
+    return [
+        file.relative_to(base) if (file := item.resolve()).is_relative_to(base) else file
+        for item in files
+    ]
 
 
 def _data_document(
@@ -395,7 +413,7 @@ def _data_document(
         "recipe_version": RECIPE_VERSION,
         **data,
         "design_sha256": digest(design),
-        "files": {str(file.name): file_digest(file) for file in files},
+        "input_files": {str(file): file_digest(file) for file in _relative(files, root)},
         "model_identity": identities[served] if served else None,
     }
 

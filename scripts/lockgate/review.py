@@ -49,7 +49,7 @@ def write(
     if approved is not None and hours > approved:
         warnings.append(
             f"WARNING: {hours:.2f} compute hours are expected now; up to {approved:g} were "
-            "approved with the plan. Fix: fewer runs, records or epochs, or approve this review."
+            "approved with the plan. Fix: fewer runs, records or epochs, or approve it knowingly."
         )
     if repeated := duplicates(samples):
         warnings.append(

@@ -121,3 +121,9 @@ def test_no_validation_split_may_be_asked_for():
 )
 def test_duplicates_are_rows_with_an_earlier_prompt(prompts, count):
     assert data.duplicates(rows(*prompts)) == count
+
+
+@pytest.mark.parametrize("template", ["{{ a + 1 }}", "{{ 1 / 0 }}"])
+def test_whatever_a_template_raises_is_one_message(template):
+    with pytest.raises(LockgateError, match="record 1 cannot become a row"):
+        data.project([{"a": "x"}], {"prompt": template, "completion": "y"}, "file")

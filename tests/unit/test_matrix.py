@@ -1,6 +1,7 @@
 """The experiment that a configuration spans, and what a change of it asks to approve again."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -215,7 +216,6 @@ def test_a_learning_rate_changes_the_item_of_its_run_alone(project):
         ("resources__threads", 2),
         ("resources__memory_mb", 9000),
         ("data__preview_records", 3),
-        ("experiment__hypothesis", "Another."),
         ("approvers", ["somebody"]),
     ],
 )
@@ -297,3 +297,35 @@ def test_a_digest_does_not_depend_on_the_order_of_keys(project):
     turned = dict(reversed(values.items()))
     turned["training"] = dict(reversed(values["training"].items()))
     assert matrix.read(values, project.source).items == matrix.read(turned, project.source).items
+
+
+def test_another_hypothesis_is_approved_again_but_changes_no_job(project):
+    before, after = project.read(), project.read(experiment__hypothesis="Another.")
+    changed_items = set(after.items["plan"]) - set(before.items["plan"])
+    assert [item.split(":")[0] for item in changed_items] == ["experiment"]
+    assert before.documents == after.documents
+
+
+def test_two_task_files_of_one_name_both_count(project):
+    text = (Path() / "config/examples/tasks/closeness.py").read_text()
+    tasks = []
+    for folder in ("a", "b"):
+        (Path() / folder).mkdir()
+        (Path() / folder / "t.py").write_text(text)
+        tasks.append({"name": folder, "task": f"{folder}/t.py@closeness"})
+    before = project.read(evaluation__tasks=tasks)
+    (Path() / "a" / "t.py").write_text(text + "# changed\n")
+    assert changed(before, project.read(evaluation__tasks=tasks)) == [
+        name for name in sorted(before.documents) if name.startswith("eval/")
+    ]
+
+
+def test_nearly_equal_values_are_two_runs(project):
+    rates = [0.12345678, 0.12345679]
+    matrix = project.read(training__variables={"learning_rate": rates})
+    assert len(matrix.runs) == 3
+
+
+def test_a_model_that_is_fixed_and_varies_is_refused(project):
+    with pytest.raises(LockgateError, match="training.model: the model is fixed here"):
+        project.read(training__model="tiny", training__variables={"model": ["tiny"]})

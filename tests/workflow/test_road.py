@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from project import Project, Result
 
+from lockgate.files import read_jsonl
+
 pytestmark = pytest.mark.slow
 RUN, CONTROL = "smollm2-135m_learning-rate-0.001", "smollm2-135m_control"
 
@@ -58,7 +60,7 @@ def test_the_report_compares_with_the_control_on_held_out_rows(smoke: Project) -
     difference = float(tuned["score"]) - float(control["score"])
     assert float(tuned["difference"]) == pytest.approx(difference, abs=1e-6)
     prompts = {
-        split: {json.loads(line)["prompt"] for line in open(smoke.results / f"data/{split}.jsonl")}
+        split: {row["prompt"] for row in read_jsonl(smoke.results / f"data/{split}.jsonl")}
         for split in ("train", "test")
     }
     assert len(prompts["test"]) == 6 and not prompts["train"] & prompts["test"]

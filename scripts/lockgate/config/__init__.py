@@ -109,7 +109,9 @@ def _explain(item: Any, source: str) -> str:
     elif item["type"] == "missing":
         message = "this key is missing"
         hint = "config/README.md describes it; config/config.yaml has one"
-    elif item["type"] not in ("value_error",):
+    elif item["type"] == "value_error":
+        hint = f"config/README.md describes {path or 'it'}"
+    else:
         message = f"{message[0].lower()}{message[1:]} (given: {item['input']!r:.80})"
         hint = "config/README.md lists every key with its type"
     return str(LockgateError(message, where=f"{source}: {path}" if path else source, hint=hint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from annotated_types import Len
 from pydantic import Field, StringConstraints, model_validator
 
 from lockgate.config.section import FileSafe, Section
@@ -47,7 +48,7 @@ class Evaluation(Section):
 
     tool: str = Field(description="Name of the evaluation tool.")
     tasks: list[Task] = Field(min_length=1, description="The tasks; each run takes all of them.")
-    epochs: Literal["last"] | list[Annotated[int, Field(ge=0)]] = Field(
+    epochs: Literal["last"] | Annotated[list[Annotated[int, Field(ge=0)]], Len(1)] = Field(
         default="last",
         description="Epochs whose checkpoints are evaluated, counted from 0, or `last`. "
         "Controls have none.",

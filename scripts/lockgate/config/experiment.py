@@ -36,7 +36,7 @@ class Experiment(Section):
         if not match:
             raise ValueError(
                 f"'{name}' does not follow task_factor_YYYY-MM-DD "
-                "(for example ticket-routing_learning-rate_2026-11-20)"
+                "(for example addition_method_2026-11-20)"
             )
         try:
             datetime.date.fromisoformat(match[1])

@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
             write_text(path, text)
             continue
         drifted.append(str(name))
-        lines = now.splitlines(keepends=True), text.splitlines(keepends=True)
-        print("".join(difflib.unified_diff(*lines, str(name), "what the models say")), end="")
+        old, new = now.splitlines(keepends=True), text.splitlines(keepends=True)
+        print("".join(difflib.unified_diff(old, new, str(name), "what the models say")), end="")
     if drifted:
         raise LockgateError(
             "it does not say what the models say",
@@ -62,8 +62,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
 
 def expected(root: Path) -> dict[Path, str]:
     """The text that each file should have."""
-    readme = read_text(root / README)
-    before, begin, rest = readme.partition(BEGIN)
+    before, begin, rest = read_text(root / README).partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise LockgateError(f"it has no {BEGIN} and {END}", where=str(README))
@@ -72,13 +71,13 @@ def expected(root: Path) -> dict[Path, str]:
 
 class _Untitled(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
-        return False  # it would repeat the key
+        return False  # a title would repeat the key
 
 
 def schema() -> str:
     """JSON Schema of the whole configuration."""
-    text = Config.model_json_schema(schema_generator=_Untitled)
-    return json.dumps({"$schema": _Untitled.schema_dialect, **text}, indent=2) + "\n"
+    keys = Config.model_json_schema(schema_generator=_Untitled)
+    return json.dumps({"$schema": _Untitled.schema_dialect, **keys}, indent=2) + "\n"
 
 
 def tables() -> str:
@@ -111,14 +110,13 @@ def _table(name: str, model: type[BaseModel]) -> str:
         for key, field in model.model_fields.items()
     ]
     title = f"### `{name}`\n\n{model.__doc__}" if name else "### Top level"
-    table = "\n".join(["| key | type | default | description |", "|---|---|---|---|", *rows])
-    kinds = {"tool": name, "server": "server"}
+    rows[:0] = ["| key | type | default | description |", "|---|---|---|---|"]
     there = "".join(
         f"\nAdapters for `{key}`: {', '.join(f'`{tool}`' for tool in tools.names(kind))}.\n"
-        for key, kind in kinds.items()
+        for key, kind in {"tool": name, "server": "server"}.items()
         if key in model.model_fields
     )
-    return f"{title}\n\n{table}\n{there}"
+    return "\n".join([title, "", *rows, there])
 
 
 def _type(kind: Any, limits: Any = ()) -> str:

@@ -64,7 +64,9 @@ class Training(Section):
         default={},
         description="Parameters (or `model`) that vary: each combination of values is a run.",
     )
-    seeds: list[int] = Field(default=[0], min_length=1, description="One replicate a seed.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="One replicate a seed."
+    )
     controls: bool = Field(
         default=True, description="Evaluate each base model, untouched, as a control."
     )
