@@ -91,16 +91,21 @@ def compare(plan: dict[str, Any], scores: dict[str, dict[str, Any]]) -> list[Res
     models = list(dict.fromkeys(run["model"] for run in plan["runs"]))
     results = [_result(runs[cell["run"]], cell, scores) for cell in plan["cells"]]
     results.sort(key=lambda result: (models.index(result.run["model"]), result.tuned))
-    controls = {(r.run["model"], r.task): r for r in results if not r.tuned}
+    controls = {_same(result): result for result in results if not result.tuned}
     tuned = [result for result in results if result.tuned]
     for result in tuned:
-        result.control = controls.get((result.run["model"], result.task))
+        result.control = controls.get(_same(result))
         if result.control and result.samples and result.control.samples:
             result.difference = paired_difference(_scores(result), _scores(result.control))
     corrected = holm([r.difference.p_value if r.difference else None for r in tuned])
     for result, p_value in zip(tuned, corrected, strict=True):
         result.p_holm = p_value
     return results
+
+
+def _same(result: Result) -> tuple[Any, ...]:
+    """What a run and its control have in common: model, precision and task."""
+    return result.run["model"], result.run["parameters"].get("precision"), result.task
 
 
 def table(plan: dict[str, Any], results: list[Result], trained: dict[str, dict[str, Any]]) -> str:

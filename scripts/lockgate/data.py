@@ -12,7 +12,26 @@ import jinja2
 
 from lockgate import tools
 from lockgate.errors import LockgateError
-from lockgate.estimates import split_sizes
+
+
+def compile_rows(templates: dict[str, str]) -> dict[str, jinja2.Template]:
+    """The row templates, compiled.
+
+    Raises:
+        LockgateError: if one is not a Jinja2 template.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    compiled = {}
+    for key, text in templates.items():
+        try:
+            compiled[key] = environment.from_string(text)
+        except jinja2.TemplateSyntaxError as error:
+            raise LockgateError(
+                f"not a Jinja2 template: {error.message}",
+                where=f"data.rows.{key}",
+                hint="fields are written {{ field }}",
+            ) from None
+    return compiled
 
 
 def project(
@@ -30,15 +49,7 @@ def project(
     """
     if not records:
         raise LockgateError("there is no record", where=where, hint="a row is made of each record")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=False)
-    try:
-        compiled = {key: environment.from_string(text) for key, text in templates.items()}
-    except jinja2.TemplateSyntaxError as error:
-        raise LockgateError(
-            f"not a Jinja2 template: {error.message}",
-            where="data.rows",
-            hint="fields are written {{ field }}",
-        ) from None
+    compiled = compile_rows(templates)
     rows = []
     for number, record in enumerate(records, 1):
         row: dict[str, Any] = {"id": f"{number - 1:06d}"}
@@ -60,6 +71,12 @@ def project(
             row[key] = text
         rows.append({**row, "fields": record})
     return rows
+
+
+def split_sizes(records: int, splits: dict[str, float]) -> dict[str, int]:
+    """Rows in each split."""
+    sizes = {name: round(records * splits[name]) for name in ("validation", "test")}
+    return {"train": records - sum(sizes.values()), **sizes}
 
 
 def split(

@@ -11,12 +11,16 @@ import io
 from pathlib import Path
 from typing import Any
 
+from lockgate.data import split_sizes
 from lockgate.errors import LockgateError
 from lockgate.files import read_json
 from lockgate.matrix import Matrix, Run
 
 TOKENS_PER_ROW = 128
 """Assumed until the preview has counted them; capped by the longest sequence."""
+
+EFFICIENCY = 0.5
+"""Share of the machine's matrix speed that a job is assumed to reach, within a factor of 5."""
 
 FLOPS_PER_TOKEN = {"lora": 4, "full": 6, "generate": 2}
 """Times the number of parameters: forward 2, gradients of activations 2, of weights 2."""
@@ -42,12 +46,6 @@ def workload(run: Run, matrix: Matrix) -> dict[str, Any]:
         keys = ("epochs", "method", "max_length", "batch_size", "gradient_accumulation")
         work.update({key: run.parameters[key] for key in keys})
     return work
-
-
-def split_sizes(records: int, splits: dict[str, float]) -> dict[str, int]:
-    """Rows in each split."""
-    sizes = {name: round(records * splits[name]) for name in ("validation", "test")}
-    return {"train": records - sum(sizes.values()), **sizes}
 
 
 def row(
@@ -84,8 +82,8 @@ def analytical(
         rows.append(row(None, "generate", 0, 5, 60, "reading a file"))
     elif endpoint.server and models[endpoint.model].get("parameters"):
         written = records * TOKENS_PER_ROW
-        base = written * 2 * models[endpoint.model]["parameters"] / (speed * 0.2)
-        basis = f"preliminary: {TOKENS_PER_ROW} tokens a record at the machine's matrix speed"
+        base = written * 2 * models[endpoint.model]["parameters"] / (speed * EFFICIENCY)
+        basis = f"preliminary: {TOKENS_PER_ROW} tokens a record at half the machine's matrix speed"
         rows.append(row(None, "generate", base / 5, base, base * 5, basis))
     for run in matrix.runs.values():
         work = workload(run, matrix)
@@ -101,8 +99,8 @@ def analytical(
             min(sizes[task["split"]], task["limit"] or records) * (length + task["max_tokens"])
             for task in work["tasks"]
         )
-        base = answers * work["evaluated_epochs"] * 2 * parameters / (speed * 0.1)
-        basis = "preliminary: prompt and answer tokens at the machine's matrix speed"
+        base = answers * work["evaluated_epochs"] * 2 * parameters / (speed * EFFICIENCY)
+        basis = "preliminary: prompt and answer tokens at half the machine's matrix speed"
         rows.append(row(run.name, "eval", base / 5, base, base * 5, basis))
     return rows
 
@@ -124,10 +122,10 @@ def _train(
         low, high = tokens * min(same) * 0.8, tokens * max(same) * 1.25
         basis = f"{len(same)} prior runs of this model; about {tokens:.0f} tokens"
         return row(work["run"], "train", low, expected, high, basis)
-    base = tokens * FLOPS_PER_TOKEN[work["method"]] * parameters / (speed * 0.2)
+    base = tokens * FLOPS_PER_TOKEN[work["method"]] * parameters / (speed * EFFICIENCY)
     basis = (
         f"preliminary: {tokens:.0f} tokens x {FLOPS_PER_TOKEN[work['method']]} x "
-        f"{parameters / 1e6:.0f}M parameters at a fifth of the machine's matrix speed"
+        f"{parameters / 1e6:.0f}M parameters at half the machine's matrix speed"
     )
     return row(work["run"], "train", base / 5, base, base * 5, basis)
 

@@ -101,7 +101,7 @@ class Gates:
         with locked(self.approvals / ".ledger.lock", "the ledger is being written"):
             entries = read_ledger(self.ledger)
             told = digest(document["covers"]), file_digest(path)[:12]
-            if told in [(entry["covers"], entry["document"]) for entry in entries]:
+            if told in [(entry.get("covers"), entry.get("document")) for entry in entries]:
                 return
             status = marker.stat()
             told_by = _marker(marker)
@@ -139,7 +139,7 @@ class Gates:
         lines = [f"Gate '{state.gate}' is closed: {self.document(state.gate)}: {state.reason}."]
         if state.to_approve:
             lines += [
-                f"  Review:   file://{page}",
+                f"  Review:   {page.as_uri()}",
                 f"  Approve:  mkdir -p {self.approvals} && touch {self.marker(state.gate)}",
                 "  Then run the same command again.",
             ]
@@ -182,11 +182,13 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     entries = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in path.read_bytes().split(b"\n"):
         try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
+            entry = json.loads(line)
+        except ValueError:
             continue
+        if isinstance(entry, dict) and {"gate", "items"} <= entry.keys():
+            entries.append(entry)
     return entries
 
 

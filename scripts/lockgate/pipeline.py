@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lockgate import estimates, matrix, tools
+from lockgate import estimates, matrix, models, tools
 from lockgate.errors import LockgateError
 from lockgate.files import digest, locked
 from lockgate.gates import ORDER, Gates, State
@@ -144,6 +144,10 @@ class Pipeline:
     def run_model(self, run: str) -> str:
         """Manifest of the model that a run starts from."""
         return f"{self.results}/models/{self.matrix.runs[run].model}.json"
+
+    def model_stamp(self, name: str) -> str:
+        """Times and sizes of a model's files."""
+        return models.stamp(name, self.config.models[name], self.matrix.source)
 
     @property
     def served_models(self) -> list[str]:

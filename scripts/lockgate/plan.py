@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import estimates, gates, journal, pages
+from lockgate import data, estimates, gates, journal, pages
 from lockgate.files import digest, write_json, write_text
 from lockgate.matrix import Matrix
 
@@ -85,10 +85,10 @@ def _variables(matrix: Matrix) -> dict[str, list[Any]]:
 def _stages(matrix: Matrix) -> list[dict[str, Any]]:
     """The chain of catalog steps, with what flows between them."""
     config = matrix.config
-    data = {"records": config.data.records, "seed": config.data.seed}
+    made = {"records": config.data.records, "seed": config.data.seed}
     parameters, variables = config.training.parameters, _variables(matrix)
     settings = [
-        {key: value for key, value in data.items() if value is not None},
+        {key: value for key, value in made.items() if value is not None},
         {
             key: variables.get(key, getattr(parameters, key))
             for key in ("method", "learning_rate", "epochs", "max_length")
@@ -165,7 +165,7 @@ def _checks(
         "sizes are known once the model is here; the preview measures it",
     )
     records = config.data.records
-    held = estimates.split_sizes(records, config.data.splits.model_dump())["test"] if records else 0
+    held = data.split_sizes(records, config.data.splits.model_dump())["test"] if records else 0
     check(
         "held-out rows enough to tell runs apart",
         held >= 30 if records else None,

@@ -131,6 +131,13 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
             rows = data.project(
                 read_jsonl(path), matrix.config.data.rows.model_dump(), f"data.files {path}"
             )
+            wanted = matrix.config.data.records
+            if wanted is not None and wanted > len(rows):
+                raise LockgateError(
+                    f"{path} has {len(rows)} records, {wanted} are wanted",
+                    where=f"{matrix.source}: data.records",
+                    hint="lower data.records, or leave it out to use all",
+                )
             record["rows"] = len(rows)
             record["characters"] = sum(len(row["prompt"] + row["completion"]) for row in rows)
         records.append(record)

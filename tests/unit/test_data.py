@@ -55,7 +55,7 @@ def test_an_empty_completion_is_refused(empty):
 @pytest.mark.parametrize("template", ["{{ a", "{% if %}", "{{ a | no_such_filter }}"])
 def test_a_template_that_is_none_is_refused(template):
     error = refused(RECORDS, prompt=template)
-    assert error.where == "data.rows"
+    assert error.where == "data.rows.prompt"
     assert error.what.startswith("not a Jinja2 template: ")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lockgate import estimates
+from lockgate import data, estimates
 from lockgate.files import write_json
 
 RESOURCES = {
@@ -29,19 +29,19 @@ def seconds(rows, run, phase):
 )
 def test_split_sizes_leave_the_rest_to_training(records, expected):
     shares = {"train": 0.75, "validation": 0.15, "test": 0.1}
-    assert estimates.split_sizes(records, shares) == expected
+    assert data.split_sizes(records, shares) == expected
 
 
 def test_without_prior_runs_the_models_size_decides(project):
     rows = estimates.analytical(project.read(), RESOURCES, [])
     # 300 rows of 12000 / 4 / 300 = 10 tokens; 210 to train on, 4 epochs: 8400 tokens;
-    # 8400 x 6 FLOP x 1e6 parameters at 2e9 a second
+    # 8400 x 6 FLOP x 1e6 parameters at 5e9 a second
     (low, expected, high), basis = seconds(rows, "tiny_epochs-4", "train")
-    assert (low, expected, high) == (5.0, 25.2, 126.0)
+    assert (low, expected, high) == (2.0, 10.1, 50.4)
     assert basis.startswith("preliminary: 8400 tokens x 6 x 1M parameters")
-    # 2 tasks of 60 rows of 10 + 4 tokens; 1680 x 2 FLOP x 1e6 parameters at 1e9 a second
-    assert seconds(rows, "tiny_epochs-4", "eval")[0] == (0.7, 3.4, 16.8)
-    assert seconds(rows, "tiny_control", "eval")[0] == (0.7, 3.4, 16.8)
+    # 2 tasks of 60 rows of 10 + 4 tokens; 1680 x 2 FLOP x 1e6 parameters at 5e9 a second
+    assert seconds(rows, "tiny_epochs-4", "eval")[0] == (0.1, 0.7, 3.4)
+    assert seconds(rows, "tiny_control", "eval")[0] == (0.1, 0.7, 3.4)
     assert [row["phase"] for row in rows if row["run"] == "tiny_control"] == ["eval"]
 
 

@@ -302,3 +302,10 @@ def test_a_ledger_is_one_json_object_a_line(desk):
     desk.approve("preview")
     lines = desk.gates.ledger.read_text().splitlines()
     assert [json.loads(line)["gate"] for line in lines] == ["plan", "preview"]
+
+
+def test_a_ledger_cut_within_a_character_is_still_read(tmp_path):
+    line = json.dumps({"gate": "plan", "items": ["a"], "by": "Jürgen"}, ensure_ascii=False).encode()
+    cut = line[: line.index("ü".encode()) + 1]
+    (tmp_path / "l").write_bytes(line + b"\n" + cut)
+    assert len(read_ledger(tmp_path / "l")) == 1

@@ -1,11 +1,13 @@
 """The experiment that a configuration spans, and what a change of it asks to approve again."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 
-from lockgate import matrix
+from lockgate import matrix, models
 from lockgate.errors import LockgateError
 
 RUNS = ["tiny_control", "tiny_epochs-1", "tiny_epochs-4"]
@@ -329,3 +331,79 @@ def test_nearly_equal_values_are_two_runs(project):
 def test_a_model_that_is_fixed_and_varies_is_refused(project):
     with pytest.raises(LockgateError, match="training.model: the model is fixed here"):
         project.read(training__model="tiny", training__variables={"model": ["tiny"]})
+
+
+@pytest.mark.parametrize("key", ["evaluation__tasks", "training__parameters__extra"])
+def test_a_date_in_free_yaml_is_no_traceback(project, key):
+    value = yaml.safe_load("{since: 2026-01-01}")
+    if key == "evaluation__tasks":
+        value = [{**project.original["evaluation"]["tasks"][0], "args": {"tolerance": 2, **value}}]
+    assert project.read(**{key: value}).fingerprint
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40])
+def test_a_seed_that_numpy_refuses_is_refused(project, seed):
+    with pytest.raises(LockgateError):
+        project.read(training__seeds=[seed])
+
+
+@pytest.mark.parametrize("package", ["no.such.package", "..x"])
+def test_an_odd_package_is_no_traceback(project, package):
+    with pytest.raises(LockgateError):
+        project.read(models__tiny={"package": package})
+
+
+def test_a_model_that_is_a_list_is_no_traceback(project):
+    with pytest.raises(LockgateError):
+        project.read(training__variables={"model": [["tiny"]]})
+
+
+def test_a_run_name_fits_a_file_name(project):
+    targets = [["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"] * 6]
+    spanned = project.read(training__variables={"lora_targets": targets})
+    assert max(map(len, spanned.runs)) < 200
+
+
+def test_a_seed_is_part_of_the_run(project):
+    one = project.read(training__seeds=[1]).documents["train/tiny_epochs-1"]
+    assert one != project.read(training__seeds=[2]).documents["train/tiny_epochs-1"]
+
+
+def test_evaluation_takes_the_system_prompt_of_training(project):
+    spanned = project.read(training__system_prompt="Be short.")
+    assert spanned.documents["eval/tiny_control"]["config"]["system_prompt"] == "Be short."
+    spanned = project.read(training__system_prompt="a", evaluation__system_prompt="b")
+    assert spanned.documents["eval/tiny_control"]["config"]["system_prompt"] == "b"
+
+
+def test_models_of_other_weights_have_other_shapes(project):
+    models = {"tiny": {"path": "models/tiny"}, "other": {"path": "models/tiny"}}
+    spanned = project.read(models=models, training__variables={"model": ["tiny", "other"]})
+    assert len(spanned.shapes) == 2
+
+
+def test_a_changed_file_changes_the_fingerprint(project):
+    before = project.read()
+    with open(project.task, "a") as handle:
+        handle.write("# changed\n")
+    assert before.fingerprint != project.read().fingerprint
+
+
+def test_a_broken_row_template_is_refused_at_once(project):
+    with pytest.raises(LockgateError, match="data.rows.prompt: not a Jinja2 template"):
+        project.read(data__rows__prompt="{{ a ")
+
+
+def test_each_precision_has_its_own_control(project):
+    spanned = project.read(training__variables={"precision": ["float32", "bfloat16"]})
+    controls = [run for run in spanned.runs.values() if run.kind == "control"]
+    assert [run.parameters["precision"] for run in controls] == ["float32", "bfloat16"]
+
+
+def test_a_touched_model_file_is_looked_at_again_without_an_approval(project):
+    before = project.read()
+    stamp = models.stamp("tiny", before.config.models["tiny"], "x")
+    os.utime(project.model, (1, 1))
+    after = project.read()
+    assert models.stamp("tiny", after.config.models["tiny"], "x") != stamp
+    assert before.items == after.items

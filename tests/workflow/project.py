@@ -66,16 +66,16 @@ class Project:
     def approvals(self) -> Path:
         return self.path / "approvals" / self.config["experiment"]["name"]
 
-    def command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str, profile: str = "local") -> list[str]:
         config = str(self.config_path.relative_to(self.path))
         snakemake = str(Path(sys.executable).with_name("snakemake"))
-        return [snakemake, "--profile", "local", "--configfile", config, *arguments]
+        # arguments first: --configfile takes every word that follows it
+        return [snakemake, *arguments, "--profile", profile, "--configfile", config]
 
-    def run(self, *arguments: str, env: dict[str, str] | None = None) -> Result:
+    def run(self, *arguments: str, profile: str = "local") -> Result:
         done = subprocess.run(
-            self.command(*arguments),
+            self.command(*arguments, profile=profile),
             cwd=self.path,
-            env={**os.environ, **(env or {})},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

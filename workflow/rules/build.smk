@@ -104,5 +104,6 @@ rule prepare_model:
         mem_mb=RESOURCES.memory_mb,
     params:
         identity=lambda wildcards: PIPELINE.matrix.identities[wildcards.model],
+        stamp=lambda wildcards: PIPELINE.model_stamp(wildcards.model),
     script:
         "../../scripts/prepare_model.py"

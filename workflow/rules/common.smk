@@ -23,8 +23,12 @@ PIPELINE = Pipeline(
 RESULTS = PIPELINE.results
 RESOURCES = PIPELINE.config.resources
 
-# The environment's own Python, wherever Snakemake was started from.
-shell.prefix(f"export PATH='{Path(sys.executable).parent}':$PATH SCRIPTS='{SCRIPTS}'; ")
+# This environment's Python and this checkout's code, wherever Snakemake was started from and
+# whatever else is installed.
+shell.prefix(
+    f"export PATH='{Path(sys.executable).parent}':\"$PATH\" SCRIPTS='{SCRIPTS}' "
+    f"PYTHONPATH='{SCRIPTS}'; "
+)
 
 
 wildcard_constraints:

@@ -26,6 +26,6 @@ rule eval:
     params:
         ledger=PIPELINE.ledger,
     shell:
-        "exec python $SCRIPTS/eval_run.py --spec {input.spec} --trained {input.trained} "
-        "--test {input.test} --validation {input.validation} --ledger {params.ledger} "
-        "--threads {threads} --out {output.scores} > {log} 2>&1"
+        'exec python "$SCRIPTS"/eval_run.py --spec {input.spec:q} --trained {input.trained:q} '
+        "--test {input.test:q} --validation {input.validation:q} --ledger {params.ledger:q} "
+        "--threads {threads} --out {output.scores:q} > {log:q} 2>&1"

@@ -25,9 +25,9 @@ rule generate:
     params:
         ledger=PIPELINE.ledger,
     shell:
-        "exec python $SCRIPTS/generate_data.py --spec {input.spec} --design {input.design} "
-        "--models {input.models} --shard {wildcards.shard} --ledger {params.ledger} "
-        "--threads {threads} --out {output.shard} > {log} 2>&1"
+        'exec python "$SCRIPTS"/generate_data.py --spec {input.spec:q} --design {input.design:q} '
+        "--models {input.models:q} --shard {wildcards.shard:q} --ledger {params.ledger:q} "
+        "--threads {threads} --out {output.shard:q} > {log:q} 2>&1"
 
 
 rule assemble:

@@ -26,9 +26,9 @@ rule preview_data:
         records=PIPELINE.config.data.preview_records,
         ledger=PIPELINE.ledger,
     shell:
-        "exec python $SCRIPTS/preview_data.py --spec {input.spec} --design {input.design} "
-        "--models {input.models} --records {params.records} --ledger {params.ledger} "
-        "--threads {threads} --summary {output.summary} --rows {output.records} > {log} 2>&1"
+        'exec python "$SCRIPTS"/preview_data.py --spec {input.spec:q} --design {input.design:q} '
+        "--models {input.models:q} --records {params.records:q} --ledger {params.ledger:q} "
+        "--threads {threads} --summary {output.summary:q} --rows {output.records:q} > {log:q} 2>&1"
 
 
 rule preview_train:
@@ -48,8 +48,8 @@ rule preview_train:
     params:
         ledger=PIPELINE.ledger,
     shell:
-        "exec python $SCRIPTS/preview_train.py --spec {input.spec} --model {input.model} "
-        "--ledger {params.ledger} --threads {threads} --out {output.measured} > {log} 2>&1"
+        'exec python "$SCRIPTS"/preview_train.py --spec {input.spec:q} --model {input.model:q} '
+        "--ledger {params.ledger:q} --threads {threads} --out {output.measured:q} > {log:q} 2>&1"
 
 
 rule preview_eval:
@@ -67,8 +67,8 @@ rule preview_eval:
     resources:
         **heavy(),
     shell:
-        "exec python $SCRIPTS/preview_eval.py --spec {input.spec} --trained {input.trained} "
-        "--model {input.model} --threads {threads} --out {output.measured} > {log} 2>&1"
+        'exec python "$SCRIPTS"/preview_eval.py --spec {input.spec:q} --trained {input.trained:q} '
+        "--model {input.model:q} --threads {threads} --out {output.measured:q} > {log:q} 2>&1"
 
 
 rule review:

@@ -29,9 +29,9 @@ rule train:
         ledger=PIPELINE.ledger,
         smoke=lambda wildcards: PIPELINE.smoke_item(wildcards.run),
     shell:
-        "exec python $SCRIPTS/train_run.py --spec {input.spec} --model {input.model} "
-        "--train {input.train} --validation {input.validation} --ledger {params.ledger} "
-        "--smoke {params.smoke} --threads {threads} --out {output.manifest} > {log} 2>&1"
+        'exec python "$SCRIPTS"/train_run.py --spec {input.spec:q} --model {input.model:q} '
+        "--train {input.train:q} --validation {input.validation:q} --ledger {params.ledger:q} "
+        "--smoke {params.smoke:q} --threads {threads} --out {output.manifest:q} > {log:q} 2>&1"
 
 
 rule control:

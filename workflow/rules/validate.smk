@@ -20,8 +20,8 @@ rule validate_data:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     shell:
-        "exec python $SCRIPTS/validate_data.py --spec {input.spec} --design {input.design} "
-        "--models {input.models} --threads {threads} --out {output.record} > {log} 2>&1"
+        'exec python "$SCRIPTS"/validate_data.py --spec {input.spec:q} --design {input.design:q} '
+        "--models {input.models:q} --threads {threads} --out {output.record:q} > {log:q} 2>&1"
 
 
 rule validate_config:
@@ -37,8 +37,8 @@ rule validate_config:
     conda:
         "../envs/lockgate.yaml"
     shell:
-        "exec python $SCRIPTS/validate_config.py --spec {input.spec} --out {output.record} "
-        "> {log} 2>&1"
+        'exec python "$SCRIPTS"/validate_config.py --spec {input.spec:q} --out {output.record:q} '
+        "> {log:q} 2>&1"
 
 
 rule validate_report:

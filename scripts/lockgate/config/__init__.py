@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import os
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ class Config(Section):
         """Where this experiment's files go."""
         if self.base_dir is None:
             return Path("results") / self.experiment.name
-        return Path(self.base_dir) / f"{self.experiment.kind}s" / self.experiment.name
+        return Path(self.base_dir).expanduser() / f"{self.experiment.kind}s" / self.experiment.name
 
     @property
     def approvals(self) -> Path:
@@ -87,10 +88,19 @@ def load(values: Any, source: str) -> Config:
             hint="start from config/config.yaml",
         )
     try:
-        return Config.model_validate(values)
+        return Config.model_validate(_plain(values))
     except ValidationError as error:
         problems = [_explain(item, source) for item in error.errors()]
         raise LockgateError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _plain(value: Any) -> Any:
+    """The value with YAML's dates as the text they were written as: JSON has none."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime.date) else value
 
 
 def _explain(item: Any, source: str) -> str:
@@ -112,7 +122,9 @@ def _explain(item: Any, source: str) -> str:
     elif item["type"] == "value_error":
         hint = f"config/README.md describes {path or 'it'}"
     else:
-        message = f"{message[0].lower()}{message[1:]} (given: {item['input']!r:.80})"
+        # a key pasted in place of its variable's name must not reach a log
+        given = "" if "api_key_env" in path else f" (given: {item['input']!r:.80})"
+        message = f"{message[0].lower()}{message[1:]}{given}"
         hint = "config/README.md lists every key with its type"
     return str(LockgateError(message, where=f"{source}: {path}" if path else source, hint=hint))
 

@@ -32,7 +32,7 @@ class Experiment(Section):
     @field_validator("name")
     @classmethod
     def _follows_the_convention(cls, name: str) -> str:
-        match = NAME.match(name)
+        match = NAME.fullmatch(name)
         if not match:
             raise ValueError(
                 f"'{name}' does not follow task_factor_YYYY-MM-DD "

@@ -64,7 +64,7 @@ class Training(Section):
         default={},
         description="Parameters (or `model`) that vary: each combination of values is a run.",
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
         default=[0], min_length=1, description="One replicate a seed."
     )
     controls: bool = Field(

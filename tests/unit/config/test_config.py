@@ -253,3 +253,19 @@ def test_cache_is_the_configured_one_then_the_environments(monkeypatch, tmp_path
     assert load(VALID, "my.yaml").cache == tmp_path / "environment"
     chosen = load(change("cache_dir", str(tmp_path / "chosen")), "my.yaml")
     assert chosen.cache == tmp_path / "chosen"
+
+
+def test_a_name_has_no_newline(project):
+    with pytest.raises(LockgateError):
+        load(project.values(experiment__name="a_b_2026-11-20\n"), "x")
+
+
+def test_a_pasted_key_is_not_shown(project):
+    endpoint = {"url": "http://x", "model": "m", "api_key_env": "sk-secret"}
+    with pytest.raises(LockgateError) as error:
+        load(project.values(data__endpoint=endpoint), "x")
+    assert "sk-secret" not in str(error.value)
+
+
+def test_base_dir_knows_the_home_directory(project):
+    assert "~" not in str(load(project.values(base_dir="~/x"), "x").results)

@@ -204,7 +204,7 @@ def test_the_evaluated_prompt_is_the_trained_one(
 
 
 def test_training_tokens_are_those_of_the_tool(
-    base: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a chat template, our tokens are what TRL makes of the same conversation."""
     from datasets import Dataset
@@ -226,7 +226,7 @@ def test_training_tokens_are_those_of_the_tool(
     ]
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(base),
-        args=SFTConfig(use_cpu=True, bf16=False, report_to="none"),
+        args=SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none"),
         train_dataset=Dataset.from_list(conversations),
         processing_class=tokenizer,
     )
