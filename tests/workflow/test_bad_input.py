@@ -68,6 +68,7 @@ def test_a_broken_dataset(new: Project, break_it: Callable[[Project], Any], told
     assert not (new.results / "plan/plan.json").exists()
 
 
+@pytest.mark.slow
 def test_an_unreachable_endpoint(new: Project) -> None:
     def design(config: dict[str, Any]) -> None:
         config["data"] |= {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 
+import pytest
 from project import Project
 
 from tiny_model import make_tiny_model
 
 
-def test_own_model_dataset_and_task(tmp_path_factory) -> None:
+@pytest.mark.slow
+def test_own_model_dataset_and_task(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("own") / "project"
     project = Project.create(path, "config/examples/own_model.yaml")
     make_tiny_model(path / "models" / "tiny", chat_template=False)

@@ -107,6 +107,24 @@ def test_two_at_once_are_refused(done: Project) -> None:
     assert done.run().status == 0
 
 
+def test_no_run_is_trained_twice_at_once(done: Project) -> None:
+    directory = done.results / "train" / "tiny_learning-rate-0.001_lora-rank-4"
+    (directory / "manifest.json").unlink()
+    (key,) = directories(directory)
+    holder = subprocess.Popen(
+        ["flock", str(directory / key / ".lock"), "sleep", "60"], start_new_session=True
+    )
+    try:
+        time.sleep(0.5)
+        result = done.run()
+        assert result.status != 0 and "is being trained" in result.output
+        assert not (directory / "manifest.json").exists()
+    finally:
+        os.killpg(holder.pid, 9)
+        holder.wait()
+    assert done.run().status == 0
+
+
 def test_the_slurm_profile_plans_the_same_jobs(new: Project) -> None:
     local = new.dry_run()
     remote = new.run("-n", profile="slurm")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from project import Project
+
+pytestmark = pytest.mark.slow
 
 LOW, HIGH = "tiny_learning-rate-0.001_lora-rank-4", "tiny_learning-rate-0.003_lora-rank-4"
 CONTROL = "tiny_control"
