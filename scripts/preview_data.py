@@ -1,9 +1,9 @@
 """Make the sample records."""
 
-from lockgate import jobs
+from lockgate import jobs, preview
 from lockgate.errors import entry
 
-main = entry(jobs.preview_data)
+main = entry(preview.preview_data)
 
 if __name__ == "__main__":
     main(

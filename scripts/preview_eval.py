@@ -1,9 +1,9 @@
 """Measure a shape's evaluation."""
 
-from lockgate import jobs
+from lockgate import jobs, preview
 from lockgate.errors import entry
 
-main = entry(jobs.preview_eval)
+main = entry(preview.preview_eval)
 
 if __name__ == "__main__":
     main(**jobs.arguments(__doc__, "spec", "trained", "model", "threads", "out"))

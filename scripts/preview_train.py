@@ -1,9 +1,9 @@
 """Measure a shape's training."""
 
-from lockgate import jobs
+from lockgate import jobs, preview
 from lockgate.errors import entry
 
-main = entry(jobs.preview_train)
+main = entry(preview.preview_train)
 
 if __name__ == "__main__":
     main(**jobs.arguments(__doc__, "spec", "model", "ledger", "threads", "out"))

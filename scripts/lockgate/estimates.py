@@ -14,7 +14,8 @@ from typing import Any
 from lockgate.data import split_sizes
 from lockgate.errors import LockgateError
 from lockgate.files import read_json
-from lockgate.matrix import Matrix, Run
+from lockgate.matrix import Matrix
+from lockgate.runs import Run
 
 TOKENS_PER_ROW = 128
 """Assumed until the preview has counted them; capped by the longest sequence."""

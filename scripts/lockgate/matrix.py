@@ -7,57 +7,20 @@ approvals cover, what makes a job run again, and what keys its directory.
 
 from __future__ import annotations
 
-import difflib
 import functools
-import itertools
-import re
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from lockgate import catalog, data, models, tools
+from lockgate import catalog, data, models, runs, tools
 from lockgate.config import Config, Parameters, load
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest
+from lockgate.runs import SHAPE_FIELDS, Cell, Run
 
 CATALOG = Path(__file__).parents[2] / "workflow" / "catalog"
 RECIPE_VERSION = 1
 """Raise it when a change of Lockgate's own code changes what a built document leads to."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One row of the runs table.
-
-    Attributes:
-        name: unique and file-safe, `{model}_{what varies}`.
-        kind: `fine-tuned` or `control`.
-        model: a name under `models`.
-        parameters: every training parameter (a control has only the precision).
-        seed: None for a control.
-        varied: the variables' values in this run.
-        shape: name of the smoke shape that measures it; None for a control.
-    """
-
-    name: str
-    kind: str
-    model: str
-    parameters: dict[str, Any]
-    seed: int | None = None
-    varied: dict[str, Any] = field(default_factory=dict)
-    shape: str | None = None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One evaluation: run x task x epoch (a control has no epoch)."""
-
-    run: str
-    task: str
-    epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -115,12 +78,12 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         "training": tools.get("training", config.training.tool, f"{source}: training.tool"),
         "evaluation": tools.get("evaluation", config.evaluation.tool, f"{source}: evaluation.tool"),
     }
-    runs = _runs(config, source)
+    table = runs.span(config, source)
     cells = [
         Cell(run.name, task.name, epoch)
-        for run in runs
+        for run in table
         for task in config.evaluation.tasks
-        for epoch in _epochs(run, config, source)
+        for epoch in runs.epochs(run, config, source)
     ]
     identities = {
         name: models.identity(name, model, source) for name, model in config.models.items()
@@ -130,7 +93,7 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         "data/data": _data_document(config, design, adapters["data"], identities, root, source)
     }
     shapes: dict[str, Run] = {}
-    for run in runs:
+    for run in table:
         documents[f"eval/{run.name}"] = _eval_document(run, config, adapters, root, source)
         if run.kind == "control":
             continue
@@ -143,7 +106,7 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
     return Matrix(
         config=config,
         source=source,
-        runs={run.name: run for run in runs},
+        runs={run.name: run for run in table},
         cells=cells,
         shapes=shapes,
         documents=documents,
@@ -209,115 +172,6 @@ def _check_references(config: Config, source: str) -> None:
             )
 
 
-def _runs(config: Config, source: str) -> list[Run]:
-    """Controls first, then each combination of the variables' values, each seed."""
-    training = config.training
-    variables = {
-        name: _values(name, values, config, source) for name, values in training.variables.items()
-    }
-    default = training.model or next(iter(config.models))
-    runs: list[Run] = []
-    used = variables.get("model", [default])
-    if training.controls:
-        precisions = variables.get("precision", [training.parameters.precision])
-        for model, precision in itertools.product(used, precisions):
-            suffix = f"_{_slug('precision', precision)}" if len(precisions) > 1 else ""
-            only = {"precision": precision}
-            runs.append(Run(f"{model}_control{suffix}", "control", model, only))
-    for combination in itertools.product(*variables.values()):
-        varied = dict(zip(variables, combination, strict=True))
-        for seed in training.seeds:
-            chosen = {key: value for key, value in varied.items() if key != "model"}
-            parameters = {**training.parameters.model_dump(), **chosen}
-            model = varied.get("model", default)
-            label = {**chosen, **({"seed": seed} if len(training.seeds) > 1 else {})}
-            name = "_".join([model, *(_slug(key, value) for key, value in label.items())])
-            name = name if label else f"{model}_fine-tuned"
-            shape = _shape(config, model, parameters)
-            runs.append(Run(name, "fine-tuned", model, parameters, seed, varied, shape))
-    names = Counter(run.name for run in runs)
-    twice = next((name for name, count in names.items() if count > 1), None)
-    if twice:
-        raise LockgateError(
-            f"two runs are called '{twice}'",
-            where=f"{source}: training.variables",
-            hint="give each value (and each of training.seeds) once",
-        )
-    return runs
-
-
-def _values(name: str, values: list[Any], config: Config, source: str) -> list[Any]:
-    """A variable's values, checked like the parameter they stand for."""
-    where = f"{source}: training.variables.{name}"
-    known = ["model", *Parameters.model_fields]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        raise LockgateError(
-            f"there is no training parameter '{name}'",
-            where=where,
-            hint=f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}",
-        )
-    if not values:
-        raise LockgateError("it has no value", where=where, hint="give at least one, or remove it")
-    if name == "model":
-        for value in values:
-            if not isinstance(value, str) or value not in config.models:
-                raise LockgateError(
-                    f"there is no model '{value}'",
-                    where=where,
-                    hint=f"models has: {', '.join(config.models)}",
-                )
-        return values
-    checked = []
-    for index, value in enumerate(values):
-        try:
-            parameters = Parameters.model_validate({name: value})
-        except ValidationError as error:
-            raise LockgateError(
-                f"{value!r}: {error.errors()[0]['msg']}",
-                where=f"{where}[{index}]",
-                hint=f"{name}: {Parameters.model_fields[name].description}",
-            ) from None
-        checked.append(getattr(parameters, name))
-    return checked
-
-
-def _slug(key: str, value: Any) -> str:
-    text = f"{value:.12g}" if isinstance(value, float) else str(value)
-    text = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or digest(value)
-    if len(text) > 40:
-        text = f"{text[:30].rstrip('-.')}-{digest(value)[:8]}"
-    return f"{key.replace('_', '-')}-{text}"
-
-
-def _epochs(run: Run, config: Config, source: str) -> list[int | None]:
-    if run.kind == "control":
-        return [None]
-    last = int(run.parameters["epochs"]) - 1
-    if config.evaluation.epochs == "last":
-        return [last]
-    for index, epoch in enumerate(config.evaluation.epochs):
-        if epoch > last:
-            raise LockgateError(
-                f"run '{run.name}' has no epoch {epoch}: its last is {last} (they count from 0)",
-                where=f"{source}: evaluation.epochs[{index}]",
-                hint="raise training.parameters.epochs, or leave the epoch out",
-            )
-    return list(dict.fromkeys(config.evaluation.epochs))
-
-
-_SHAPE_FIELDS = (
-    "method batch_size max_length precision lora_rank lora_targets gradient_accumulation extra"
-)
-
-
-def _shape(config: Config, model: str, parameters: dict[str, Any]) -> str:
-    """Name of what decides speed and memory; runs of one shape are measured once."""
-    facts = {key: parameters[key] for key in _SHAPE_FIELDS.split()}
-    key = digest([config.training.tool, config.models[model].model_dump(), facts])
-    return f"{model}_{key[:8]}"
-
-
 def _train_document(
     run: Run, config: Config, adapters: dict[str, Any], identities: dict[str, str], source: str
 ) -> dict[str, Any]:
@@ -339,7 +193,7 @@ def _smoke_document(
     run: Run, config: Config, adapters: dict[str, Any], identities: dict[str, str]
 ) -> dict[str, Any]:
     """A few steps at the longest sequence; nothing in it that the shape does not decide."""
-    shape = {key: run.parameters[key] for key in _SHAPE_FIELDS.split()}
+    shape = {key: run.parameters[key] for key in SHAPE_FIELDS}
     parameters = {**Parameters().model_dump(), **shape, "epochs": 1, "checkpoint_steps": 1000}
     spec = {"parameters": parameters, "seed": 0, "system_prompt": None}
     task: dict[str, Any] = {
@@ -387,7 +241,7 @@ def _eval_document(
         "recipe_version": RECIPE_VERSION,
         "run": run.name,
         "tool": config.evaluation.tool,
-        "epochs": _epochs(run, config, source),
+        "epochs": runs.epochs(run, config, source),
         "config": _named(source, "evaluation", lambda: adapter.render(spec)),
         "input_files": {str(file): file_digest(file) for file in _relative(files, root)},
     }
