@@ -10,8 +10,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -179,6 +181,20 @@ class Server(Adapter, Protocol):
     ) -> AbstractContextManager[Endpoint]:
         """Serve until the block ends; the server dies with this process, however it ends."""
         ...
+
+
+def installed(packages: Iterable[str], where: str, hint: str) -> dict[str, str]:
+    """Versions of installed distributions, for an adapter's `versions`.
+
+    Raises:
+        LockgateError: naming the first that is missing, with the hint that installs it.
+    """
+    try:
+        return {name: version(name) for name in packages}
+    except PackageNotFoundError as error:
+        raise LockgateError(
+            f"the Python package '{error.name}' is not installed", where=where, hint=hint
+        ) from None
 
 
 def names(kind: str) -> list[str]:

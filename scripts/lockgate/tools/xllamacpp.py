@@ -7,8 +7,6 @@ and with the job, however that ends. No request ever leaves the machine.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
 import json
 import os
 import subprocess
@@ -23,7 +21,7 @@ from pathlib import Path
 
 from lockgate.errors import LockgateError
 from lockgate.process import die_with_parent
-from lockgate.tools import Endpoint
+from lockgate.tools import Endpoint, installed
 
 READY_SECONDS = 120
 SLOTS = 4
@@ -40,10 +38,7 @@ class XLlamaCpp:
     kind = "server"
 
     def versions(self) -> dict[str, str]:
-        try:
-            return {"xllamacpp": importlib.metadata.version("xllamacpp")}
-        except importlib.metadata.PackageNotFoundError as error:
-            raise LockgateError("xllamacpp is not installed", hint=_INSTALL) from error
+        return installed(["xllamacpp"], "data.endpoint.server", _INSTALL)
 
     @contextmanager
     def serve(self, weights: Path, model: str, threads: int, log: Path) -> Iterator[Endpoint]:

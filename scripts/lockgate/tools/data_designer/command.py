@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from lockgate import files, process
 from lockgate.errors import LockgateError
-from lockgate.tools import Endpoint
+from lockgate.tools import Endpoint, installed
 from lockgate.tools.data_designer.design import PROVIDER, nearest
 
 PACKAGES = ("data-designer", "data-designer-engine", "data-designer-config")
@@ -28,10 +27,7 @@ _VOCABULARY = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 
 
 def versions() -> dict[str, str]:
-    try:
-        return {name: importlib.metadata.version(name) for name in PACKAGES}
-    except importlib.metadata.PackageNotFoundError as error:
-        raise LockgateError("NeMo Data Designer is not installed", hint=INSTALL) from error
+    return installed(PACKAGES, "data.tool", INSTALL)
 
 
 class Command:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
 from lockgate.files import digest
+from lockgate.tools import installed
 
 _PACKAGES = ("inspect_ai", "transformers", "torch", "peft")
 
@@ -20,14 +20,7 @@ class _Inspect:
     kind = "evaluation"
 
     def versions(self) -> dict[str, str]:
-        try:
-            return {package: version(package) for package in _PACKAGES}
-        except PackageNotFoundError as error:
-            raise LockgateError(
-                f"the Python package '{error.name}' is not installed",
-                where="evaluation.tool",
-                hint="pip install inspect-ai peft",
-            ) from error
+        return installed(_PACKAGES, "evaluation.tool", "pip install inspect-ai peft")
 
     def render(self, evaluation: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -6,11 +6,11 @@ import dataclasses
 import difflib
 import tempfile
 import typing
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
+from lockgate.tools import installed
 
 _PACKAGES = ("trl", "peft", "transformers", "torch", "accelerate", "datasets")
 _KEY = "training.parameters"
@@ -52,14 +52,7 @@ class _Trl:
     kind = "training"
 
     def versions(self) -> dict[str, str]:
-        try:
-            return {package: version(package) for package in _PACKAGES}
-        except PackageNotFoundError as error:
-            raise LockgateError(
-                f"the Python package '{error.name}' is not installed",
-                where="training.tool",
-                hint="pip install trl peft",
-            ) from error
+        return installed(_PACKAGES, "training.tool", "pip install trl peft")
 
     def render(self, run: dict[str, Any]) -> dict[str, Any]:
         parameters = run["parameters"]
