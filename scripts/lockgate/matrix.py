@@ -154,6 +154,12 @@ def _check_references(config: Config, source: str) -> None:
                 hint="serve the model yourself and give data.endpoint.url",
             )
     _named(source, "data", lambda: data.compile_rows(config.data.rows.model_dump()))
+    if config.data.records is not None and config.data.shards > config.data.records:
+        raise LockgateError(
+            f"{config.data.shards} shards for {config.data.records} records",
+            where=f"{source}: data.shards",
+            hint="few, large shards are quickest",
+        )
     tasks = [task.name for task in config.evaluation.tasks]
     for index, name in enumerate(tasks):
         if name in tasks[:index]:

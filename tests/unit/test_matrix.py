@@ -407,3 +407,8 @@ def test_a_touched_model_file_is_looked_at_again_without_an_approval(project):
     after = project.read()
     assert models.stamp("tiny", after.config.models["tiny"], "x") != stamp
     assert before.items == after.items
+
+
+def test_more_shards_than_records_are_refused(project):
+    with pytest.raises(LockgateError, match="data.shards: 3 shards for 2 records"):
+        project.read(data__records=2, data__shards=3)
