@@ -16,6 +16,7 @@ BIN = Path(sys.executable).parent
 OWN_PLACES = (
     "scripts/lockgate/tools/",
     "workflow/catalog/",
+    "workflow/envs/",
     "workflow/schemas/",
     "workflow/templates/design.py.j2",
 )
