@@ -31,5 +31,6 @@ for _ in 1 2 3 4 5; do
   fi
 done
 
+[ -z "$gate" ] || { echo "ERROR: gate $gate is still closed"; exit 1; }
 echo
 echo "Report: file://$results/report/report.html"

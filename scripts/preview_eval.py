@@ -6,4 +6,4 @@ from lockgate.errors import entry
 main = entry(preview.preview_eval)
 
 if __name__ == "__main__":
-    main(**jobs.arguments(__doc__, "spec", "trained", "model", "threads", "out"))
+    main(**jobs.arguments(__doc__, "spec", "trained", "model", "ledger", "threads", "out"))

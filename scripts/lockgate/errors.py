@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lockgate.process import die_with_parent
+
 
 class LockgateError(Exception):
     """Something the user can put right.
@@ -26,7 +28,8 @@ class LockgateError(Exception):
 
 
 def log_to(path: str) -> None:
-    """Send what this process prints to a rule's log file."""
+    """Send what a light job prints to its rule's log file; the job ends with Snakemake."""
+    die_with_parent()
     sys.stdout = sys.stderr = open(path, "w", encoding="utf-8")  # noqa: SIM115
 
 

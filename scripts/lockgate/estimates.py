@@ -1,4 +1,4 @@
-"""Estimates of time, memory and disk, each as a range with what it rests on.
+"""Estimates of time (as a range), memory and disk, each with what it rests on.
 
 A row is `run` (None: the data), `phase`, `seconds` (`low`, `expected`, `high`), `memory_mb`,
 `disk_mb` (None: not known) and `basis`. Seconds are wall time of one job.
@@ -23,7 +23,7 @@ TOKENS_PER_ROW = 128
 EFFICIENCY = 0.5
 """Share of the machine's matrix speed that a job is assumed to reach, within a factor of 5."""
 
-FLOPS_PER_TOKEN = {"lora": 4, "full": 6, "generate": 2}
+FLOPS_PER_TOKEN = {"lora": 4, "full": 6}
 """Times the number of parameters: forward 2, gradients of activations 2, of weights 2."""
 
 
@@ -254,7 +254,7 @@ def prior_runs(base: Path, own: Path) -> list[dict[str, Any]]:
 
 
 def to_csv(rows: list[dict[str, Any]], fields: list[str]) -> str:
-    """Rows as CSV text with a header, nested values flattened one level."""
+    """Rows as CSV text with a header; other fields are left out."""
     handle = io.StringIO()
     writer = csv.DictWriter(handle, fields, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()

@@ -69,6 +69,7 @@ class Gates:
             item
             for entry in read_ledger(self.ledger)
             if entry["gate"] == gate
+            and (self.approvers is None or entry.get("owner") in self.approvers)
             for item in entry["items"]
         ]
 
@@ -98,7 +99,7 @@ class Gates:
         if document is None or self._fault(gate):
             return
         marker, path = self.marker(gate), self.document(gate)
-        with locked(self.approvals / ".ledger.lock", "the ledger is being written"):
+        with locked(self.approvals / ".ledger.lock"):
             entries = read_ledger(self.ledger)
             told = digest(document["covers"]), file_digest(path)[:12]
             if told in [(entry.get("covers"), entry.get("document")) for entry in entries]:
@@ -159,6 +160,8 @@ class Gates:
         marker, document = self.marker(gate), self.document(gate)
         if not marker.exists():
             return "it waits for your approval"
+        if marker.is_symlink():
+            return f"the marker {marker} is a link, which tells nobody's approval"
         try:
             named = _marker(marker).get("digest")
         except LockgateError as error:
@@ -230,7 +233,7 @@ def hours_item(ledger: Path, hours: float) -> str:
     A later estimate within an approved ceiling needs no new approval.
     """
     fitting = [ceiling for ceiling in _ceilings(ledger) if hours <= ceiling]
-    return f"{HOURS} {min(fitting) if fitting else round(1.5 * hours, 3):g}"
+    return f"{HOURS} {min(fitting) if fitting else float(f'{1.5 * hours:.3g}'):g}"
 
 
 def owner(path: Path) -> str:

@@ -47,7 +47,8 @@ def read_spec(path: Path) -> dict[str, Any]:
     """A built document.
 
     Raises:
-        LockgateError: if this version of Lockgate does not run it.
+        LockgateError: if this version of Lockgate does not run it, or a file that it was built
+            from (a dataset, the user's own task) has changed since.
     """
     spec: dict[str, Any] = read_yaml(path)
     if spec.get("recipe_version") != RECIPE_VERSION:
@@ -56,6 +57,13 @@ def read_spec(path: Path) -> dict[str, Any]:
             where=str(path),
             hint="delete the file and run the pipeline again",
         )
+    for file, known in spec.get("input_files", {}).items():
+        if file_digest(file) != known:
+            raise LockgateError(
+                f"{file} changed after this was built from it",
+                where=str(path),
+                hint="run the pipeline again",
+            )
     return spec
 
 
@@ -135,7 +143,9 @@ def generate_data(
     manifests = read_manifests(models)
     adapter = tools.get("data", document["tool"], str(spec))
     weights = {key: manifest["digest"] for key, manifest in manifests.items()}
-    work = out.parents[1] / "work" / digest([document, weights]) / f"shard-{shard}"
+    # rows and splits are made of the records afterwards
+    made = {key: value for key, value in document.items() if key not in ("rows", "splits")}
+    work = out.parents[1] / "work" / digest([made, weights]) / f"shard-{shard}"
     start = time.perf_counter()
     with (
         locked(work / ".lock", f"shard {shard} is being made", "wait for the other job"),

@@ -86,12 +86,21 @@ class Pipeline:
 
     def targets(self) -> list[str]:
         """What `rule all` asks for: everything, or the closed gate's document."""
-        documents = [str(self.gates.document(gate)) for gate in ORDER]
-        if self.closed:
-            return documents[: ORDER.index(self.closed.gate) + 1]
-        return [
-            *documents,
+        plan = [f"{self.results}/plan/plan.json", f"{self.results}/plan/plan.html"]
+        # every configuration is checked before the user is asked to approve the preview
+        preview = [
             f"{self.results}/validate/report.json",
+            f"{self.results}/preview/review.json",
+            f"{self.results}/preview/review.html",
+        ]
+        if self.closed:
+            return plan if self.closed.gate == "plan" else plan + preview
+        return [
+            *plan,
+            *preview,
+            f"{self.results}/build/experiment_summary.md",
+            f"{self.results}/data/card.md",
+            f"{self.results}/report/results.csv",
             *(f"{self.results}/data/{split}.jsonl" for split in SPLITS),
             *(f"{self.results}/train/{run}/manifest.json" for run in self.matrix.runs),
             *(f"{self.results}/eval/{run}/scores.json" for run in self.matrix.runs),

@@ -148,6 +148,11 @@ def _checks(
         f"asks {config.resources.memory_mb} MB, this machine has {machine['memory_mb']} MB",
         "lower resources.memory_mb, or run where there is more",
     )
+    wanted = {("generate", None), *(("eval", name) for name in matrix.runs)}
+    wanted |= {("train", run.name) for run in matrix.runs.values() if run.kind == "fine-tuned"}
+    lacking = sorted(
+        " ".join(filter(None, job)) for job in wanted - {(row["phase"], row["run"]) for row in rows}
+    )
     known = {item["name"] for item in resources["resources"] if item.get("parameters")}
     models = {run.model for run in matrix.runs.values()}
     sizes = {item["name"]: item.get("bytes", 0) for item in resources["resources"]}
@@ -160,9 +165,9 @@ def _checks(
     )
     check(
         "every job has an estimate",
-        None if models - known else True,
-        f"sizes known of {sorted(known)}, used {sorted(models)}",
-        "sizes are known once the model is here; the preview measures it",
+        None if lacking else True,
+        f"without one: {', '.join(lacking)}" if lacking else f"{len(rows)} jobs",
+        "nothing is known of the model's size or the endpoint's speed; the preview measures it",
     )
     records = config.data.records
     held = data.split_sizes(records, config.data.splits.model_dump())["test"] if records else 0
@@ -170,7 +175,7 @@ def _checks(
         "held-out rows enough to tell runs apart",
         held >= 30 if records else None,
         f"{held} test rows" if records else "the number of records is that of the file",
-        "with fewer than 30 the 95% intervals are wider than 0.3: raise data.records or "
+        "with fewer than 30 the 95% intervals can be wider than 0.3: raise data.records or "
         "data.splits.test",
     )
     for item in resources["prerequisites"]:

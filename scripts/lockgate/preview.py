@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -72,6 +73,8 @@ def preview_train(spec: Path, model: Path, ledger: Path, threads: int, out: Path
         for name, length in (("longest", longest), ("short", max(8, longest // 4))):
             rows = work / f"{name}.jsonl"
             write_jsonl(rows, _rows(document["batch_size"] * SMOKE_STEPS, length))
+            # measured afresh: a kept result would make it look quick
+            shutil.rmtree(work / name, ignore_errors=True)
             start = time.perf_counter()
             result = adapter.train(
                 document["config"], Path(manifest["path"]), rows, None, work / name
@@ -124,9 +127,12 @@ def _rows(count: int, length: int) -> list[dict[str, str]]:
     ]
 
 
-def preview_eval(spec: Path, trained: Path, model: Path, threads: int, out: Path) -> None:
+def preview_eval(
+    spec: Path, trained: Path, model: Path, ledger: Path, threads: int, out: Path
+) -> None:
     """Answer a few prompts with the smoke-trained weights; measure the speed."""
     document = read_spec(spec)
+    require(ledger, "plan", item(spec, document))
     smoke, manifest = read_json(trained), read_json(model)
     work = out.parent / document["shape"] / digest([document, manifest["digest"]])
     rows = work / "rows.jsonl"

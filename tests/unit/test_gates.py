@@ -309,3 +309,22 @@ def test_a_ledger_cut_within_a_character_is_still_read(tmp_path):
     cut = line[: line.index("ü".encode()) + 1]
     (tmp_path / "l").write_bytes(line + b"\n" + cut)
     assert len(read_ledger(tmp_path / "l")) == 1
+
+
+def test_an_approval_of_somebody_else_does_not_outlive_new_approvers(desk):
+    desk.approve()
+    assert desk.gates.state("plan").open
+    desk.approvers = ["nobody-known-here"]
+    assert "not among the approvers" in closed(desk)[0]
+
+
+def test_a_link_to_somebodys_file_is_no_marker(desk, tmp_path):
+    desk.write()
+    marker = desk.mark()
+    marker.rename(tmp_path / "other")
+    marker.symlink_to(tmp_path / "other")
+    assert "is a link" in closed(desk)[0]
+
+
+def test_a_small_estimate_has_a_ceiling_above_it(tmp_path):
+    assert float(hours_item(tmp_path / "ledger", 0.0001).split()[-1]) > 0.0001

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockgate import matrix, models
+from lockgate import files, jobs, matrix, models
 from lockgate.errors import LockgateError
 
 RUNS = ["tiny_control", "tiny_epochs-1", "tiny_epochs-4"]
@@ -412,3 +412,13 @@ def test_a_touched_model_file_is_looked_at_again_without_an_approval(project):
 def test_more_shards_than_records_are_refused(project):
     with pytest.raises(LockgateError, match="data.shards: 3 shards for 2 records"):
         project.read(data__records=2, data__shards=3)
+
+
+def test_a_job_refuses_a_document_whose_files_changed_since(project, tmp_path):
+    spec = tmp_path / "spec" / "tiny_control.yaml"
+    files.write_yaml(spec, project.read().documents["eval/tiny_control"])
+    assert jobs.read_spec(spec)["run"] == "tiny_control"
+    with open(project.task, "a") as handle:
+        handle.write("# changed\n")
+    with pytest.raises(LockgateError, match="closeness.py changed after"):
+        jobs.read_spec(spec)

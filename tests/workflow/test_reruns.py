@@ -87,7 +87,7 @@ def test_a_new_rank(done: Project) -> None:
     ]
     closed_then_approved(done, "plan")
     closed_then_approved(done, "preview")
-    assert finished(done) == of_run(new)
+    assert finished(done) == {f"train:{new}", f"eval:{new}"}
 
 
 def test_one_more_run_of_a_known_shape(done: Project) -> None:

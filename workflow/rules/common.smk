@@ -11,7 +11,7 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir).parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from lockgate.pipeline import SPLITS, Pipeline
+from lockgate.pipeline import Pipeline
 
 SOURCE = os.path.relpath(workflow.configfiles[-1])
 PIPELINE = Pipeline(

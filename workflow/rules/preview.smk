@@ -66,9 +66,12 @@ rule preview_eval:
     threads: RESOURCES.threads
     resources:
         **heavy(),
+    params:
+        ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/preview_eval.py --spec {input.spec:q} --trained {input.trained:q} '
-        "--model {input.model:q} --threads {threads} --out {output.measured:q} > {log:q} 2>&1"
+        "--model {input.model:q} --ledger {params.ledger:q} "
+        "--threads {threads} --out {output.measured:q} > {log:q} 2>&1"
 
 
 rule review:

@@ -97,7 +97,11 @@ def load(values: Any, source: str) -> Config:
 def _plain(value: Any) -> Any:
     """The value with YAML's dates as the text they were written as: JSON has none."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        # YAML reads an unquoted `yes` or `1` as another kind of key; they meant the word
+        return {
+            str(key).lower() if isinstance(key, bool) else str(key): _plain(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.isoformat() if isinstance(value, datetime.date) else value

@@ -1,8 +1,9 @@
 """The tools that Lockgate drives, one module an adapter, behind four small protocols.
 
 An adapter module holds one object named `ADAPTER` that has one of the protocols' methods.
-`render` and `check` run while the pipeline is being planned: they import nothing heavy and
-depend on their arguments alone. Heavy imports belong inside the other methods.
+`render` and `inputs` run while the pipeline is being planned: they import nothing heavy and
+depend on their arguments and the user's own files alone. Heavy imports belong inside the other
+methods.
 """
 
 from __future__ import annotations

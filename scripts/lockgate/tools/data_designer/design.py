@@ -42,6 +42,12 @@ def render(data: dict[str, Any], root: Path) -> str:
             where="data",
             hint="remove one of them" if data.get("design") else "add a design with columns",
         )
+    if data.get("files") is not None:
+        raise LockgateError(
+            "a design generates records; it reads no files",
+            where="data.files",
+            hint="remove data.files, or choose a tool that reads an existing dataset",
+        )
     if data.get("records") is None:
         raise LockgateError(
             "the number of records to generate is missing",
