@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,22 +89,25 @@ def load(values: Any, source: str) -> Config:
             hint="start from config/config.yaml",
         )
     try:
-        return Config.model_validate(_plain(values))
+        return Config.model_validate(_plain(values, source))
     except ValidationError as error:
         problems = [_explain(item, source) for item in error.errors()]
         raise LockgateError("\n".join(dict.fromkeys(problems))) from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, source: str) -> Any:
     """The value with YAML's dates as the text they were written as: JSON has none."""
     if isinstance(value, dict):
-        # YAML reads an unquoted `yes` or `1` as another kind of key; they meant the word
-        return {
-            str(key).lower() if isinstance(key, bool) else str(key): _plain(item)
-            for key, item in value.items()
-        }
+        for key in value:
+            if isinstance(key, bool) or key is None:
+                raise LockgateError(
+                    f"YAML reads a key as {json.dumps(key)}, not as a word",
+                    where=source,
+                    hint="quote yes, no, on, off, true, false and null",
+                )
+        return {str(key): _plain(item, source) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, source) for item in value]
     return value.isoformat() if isinstance(value, datetime.date) else value
 
 

@@ -269,3 +269,10 @@ def test_a_pasted_key_is_not_shown(project):
 
 def test_base_dir_knows_the_home_directory(project):
     assert "~" not in str(load(project.values(base_dir="~/x"), "x").results)
+
+
+def test_a_key_that_yaml_does_not_read_as_a_word_is_refused(project):
+    values = project.values(data__design=yaml.safe_load("{yes: 1, maybe: 2}"))
+    with pytest.raises(LockgateError, match="mine.yaml: YAML reads a key as true") as error:
+        load(values, "mine.yaml")
+    assert "quote" in error.value.hint
