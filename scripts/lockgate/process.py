@@ -39,8 +39,6 @@ def run(
     command: Sequence[str],
     log: Path,
     env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    timeout: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a child that dies with this process; its output is appended to `log` and returned.
 
@@ -48,15 +46,11 @@ def run(
         command: program and arguments.
         log: file that gets standard output and standard error.
         env: variables added to this process's own.
-        cwd: working directory.
-        timeout: seconds after which the child is killed (`subprocess.TimeoutExpired`).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         command,
         env={**os.environ, **(env or {})},
-        cwd=cwd,
-        timeout=timeout,
         text=True,
         errors="replace",
         stdin=subprocess.DEVNULL,

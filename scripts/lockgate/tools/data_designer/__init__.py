@@ -20,9 +20,6 @@ from lockgate.tools import Endpoint
 from lockgate.tools.data_designer import command, design, records, schemas
 from lockgate.tools.data_designer.command import Command
 
-BROWSER = "browser/index.html"
-"""The page with the preview's records, below the preview's directory."""
-
 
 class DataDesigner:
     """Makes records from a design."""
