@@ -1,4 +1,4 @@
-"""The tools that Lockgate drives, one module an adapter, behind four small protocols.
+"""The tools that Lockgate drives, one module an adapter, behind five small protocols.
 
 An adapter module holds one object named `ADAPTER` that has one of the protocols' methods.
 `render` and `inputs` run while the pipeline is being planned: they import nothing heavy and
@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
+from lockgate.catalog.model import Step
 from lockgate.errors import LockgateError
 
 
@@ -34,7 +35,7 @@ class Adapter(Protocol):
     """What every adapter has."""
 
     kind: str
-    """`data`, `training`, `evaluation` or `server`."""
+    """`data`, `training`, `evaluation`, `server` or `catalog`."""
 
     def versions(self) -> dict[str, str]:
         """Installed version of each package that shapes the result (distribution: version).
@@ -184,6 +185,36 @@ class Server(Adapter, Protocol):
         ...
 
 
+class StepRunner(Protocol):
+    """Knows one kind of step catalog: where its steps are, and how one is run."""
+
+    kind: str
+    notes: Path | None
+    """TOML file with the `lockgate` tables of steps (`[steps."ID"]`) and the advice of patterns
+    (`[patterns."ID"]`) that this kind of catalog does not carry itself; None: there is none."""
+
+    def steps(self, root: Path) -> Path | None:
+        """Directory of the steps below a checkout; None: it is not a catalog of this kind."""
+        ...
+
+    def find(self) -> list[Path]:
+        """Checkouts that are there without being named: around the working directory, or
+        installed as a package. Nothing is imported."""
+        ...
+
+    def command(self, step: Step, config: Path, profile: str, dry: bool) -> list[str]:
+        """Command line that runs a step with a configuration; `dry`: the tool's own dry run.
+
+        Raises:
+            LockgateError: if `dry` is asked of a runner that has none.
+        """
+        ...
+
+    def available(self, step: Step) -> str:
+        """Empty if the command can be run here; else what is missing and what installs it."""
+        ...
+
+
 def installed(packages: Iterable[str], where: str, hint: str) -> dict[str, str]:
     """Versions of installed distributions, for an adapter's `versions`.
 
@@ -208,7 +239,7 @@ def get(kind: str, name: str, where: str) -> Any:
     """The adapter of that name.
 
     Args:
-        kind: `data`, `training`, `evaluation` or `server`.
+        kind: `data`, `training`, `evaluation`, `server` or `catalog`.
         name: what the configuration says.
         where: file and key, for the message.
 

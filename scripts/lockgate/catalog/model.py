@@ -1,0 +1,281 @@
+"""What a step catalog holds: steps, artifact types, patterns, and what is wrong with its files.
+
+The fields are those of `step.toml`, `types.toml` and of the patterns' front matter; what a
+manifest leaves to prose (which key takes an input, what a smoke run reduces) is its `lockgate`
+table: in the manifest itself, or, for catalogs that are not ours, in the notes of the adapter
+that knows them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from lockgate.errors import LockgateError
+
+
+class Entry(BaseModel):
+    """A part of a catalog file: a key that we do not know is upstream's news, not an error."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Keys = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+"""One or several dotted keys of a step's configuration, like `dataset.seq_length`."""
+
+
+class Port(Entry):
+    """One artifact that a step consumes or produces."""
+
+    type: str
+    required: bool = True
+    description: str = ""
+
+
+class Parameter(Entry):
+    """One parameter that the manifest names; most, not all, are keys of the configuration."""
+
+    name: str
+    description: str = ""
+    default: Any = None
+    choices: list[Any] = []
+
+
+class SupportedModel(Entry):
+    """A model that the step was made for."""
+
+    name: str
+    description: str = ""
+    default: bool = False
+    min_gpus: int | None = None
+
+
+class Strategy(Entry):
+    """Advice of the manifest: prose in both parts."""
+
+    when: str
+    then: str
+    skill: str | None = None
+
+
+class KnownError(Entry):
+    """A failure that the manifest knows, and what mends it."""
+
+    name: str
+    recovery: str
+    skill: str | None = None
+
+
+class InputNote(Entry):
+    """How a step's configuration names an input.
+
+    Attributes:
+        key: configuration keys that take the path.
+        rows: kind of rows it reads: `messages`, `prompt_completion`, `preference`, `verifiable`,
+            `mcq`, `text` (several: any of them).
+        glob: appended to the directory that an earlier stage made, like `train/*.parquet`.
+        required: overrides the manifest (or adds a port that it leaves to prose).
+        base_of_adapter: it is the base model that the adapter was trained from.
+    """
+
+    key: Keys = ()
+    rows: Keys = ()
+    glob: str = ""
+    required: bool | None = None
+    base_of_adapter: bool = False
+
+
+class OutputNote(Entry):
+    """How a step's configuration names an output.
+
+    Attributes:
+        key: configuration keys that take the path.
+        path: where the artifact is below what the keys name.
+        verify: globs below the artifact that must match a file with content after the run.
+        iterations: pattern of the concrete checkpoint directories, like `iter_*`.
+        required: overrides the manifest.
+    """
+
+    key: Keys = ()
+    path: str = ""
+    verify: Keys = ()
+    iterations: str = ""
+    required: bool | None = None
+
+
+class Advice(Entry):
+    """A manifest's strategy, or a pattern's trigger, that code can evaluate.
+
+    Attributes:
+        when: its exact text; a text that upstream has changed is left to the reader.
+        test: conditions, all of which must hold; see `lockgate.stages.advice`.
+        set: configuration keys to set where the user has not.
+    """
+
+    when: str
+    test: dict[str, Any]
+    set: dict[str, Any] = {}
+
+
+class Question(Entry):
+    """A configuration key that only the user can fill.
+
+    Attributes:
+        key: the dotted key.
+        ask: the question.
+        options: what may be answered; empty: anything.
+        default: what is used where the user answers nothing; None: the stage waits.
+    """
+
+    key: str
+    ask: str
+    options: list[Any] = []
+    default: Any = None
+
+
+class Notes(Entry):
+    """What code needs and prose leaves out; every part is optional.
+
+    Attributes:
+        goals: what the step does in the words of a goal (`sft`, `dpo`, `evaluate` ...).
+        open_models: `models` are examples; any model of these `architectures` will do.
+        architectures: globs over the model's architecture, like `*ForCausalLM`.
+        inputs, outputs: by artifact type.
+        keys: configuration keys that neither default.yaml nor the manifest shows.
+        aliases: a manifest's parameter, or `name=value`, and the real keys (with values).
+        roles: what a key means: `base_model`, `tokenizer`, `chat_template`, `sequence_length`,
+            `tensor_parallel`, `pipeline_parallel`, `context_parallel`, `expert_parallel`,
+            `global_batch`, `micro_batch`, `steps`, `nodes`, `gpus_per_node`, `secret_name` ...
+        methods: `full` or `lora`, and the keys that choose it.
+        smoke: keys that make a run small.
+        stack: training stack, for proposals (`automodel`, `megatron_bridge` ...).
+        gpus: GPUs a node that it needs at least; 0: none.
+        advice: strategies that code can evaluate.
+        questions: keys that only the user can fill.
+    """
+
+    goals: Keys = ()
+    open_models: bool = False
+    architectures: Keys = ()
+    inputs: dict[str, InputNote] = {}
+    outputs: dict[str, OutputNote] = {}
+    keys: Keys = ()
+    aliases: dict[str, dict[str, Any] | Keys] = {}
+    roles: dict[str, Keys] = {}
+    methods: dict[str, dict[str, Any]] = {}
+    smoke: dict[str, Any] = {}
+    stack: str = ""
+    gpus: int | None = None
+    advice: list[Advice] = []
+    questions: list[Question] = []
+
+
+class Step(Entry):
+    """One step of a catalog.
+
+    Attributes:
+        reference: links by name, as the manifest has them.
+        runspec: header of step.py (`name`, `image`, `launch`, `config_dir`, `default_config`,
+            `resources` with `nodes` and `gpus_per_node`); None: there is no header to read.
+        tool: name of our adapter that runs it in the training matrix.
+        catalog: name of its catalog.
+        path: its directory, relative to the catalog's root.
+        directory: its directory.
+        digest: first 12 digits of the SHA-256 over its files (manifest, configurations,
+            header, notes).
+    """
+
+    id: str
+    name: str = ""
+    category: str = ""
+    description: str = ""
+    tags: list[str] = []
+    tool: str | None = None
+    consumes: list[Port] = []
+    produces: list[Port] = []
+    parameters: list[Parameter] = []
+    models: list[SupportedModel] = []
+    strategies: list[Strategy] = []
+    errors: list[KnownError] = []
+    reference: dict[str, Any] = {}
+    runspec: dict[str, Any] | None = None
+    notes: Notes = Notes()
+    catalog: str = ""
+    path: str = ""
+    directory: Path = Path()
+    digest: str = ""
+
+
+class ArtifactType(Entry):
+    """A kind of thing that flows between steps.
+
+    Attributes:
+        is_a: types in whose place it may stand.
+        convert_to: target type and the id of the step that makes it.
+    """
+
+    name: str
+    description: str = ""
+    is_a: Keys = ()
+    convert_to: dict[str, str] = {}
+
+
+class Pattern(Entry):
+    """Advice across steps: a markdown file with front matter.
+
+    Attributes:
+        triggers: when to apply it, in prose.
+        steps: ids (or categories) that it is about; none: any.
+        advice: triggers that code can evaluate.
+    """
+
+    id: str
+    title: str = ""
+    tags: list[str] = []
+    triggers: list[str] = []
+    steps: list[str] = []
+    confidence: str = ""
+    body: str = ""
+    advice: list[Advice] = []
+    catalog: str = ""
+    path: str = ""
+    digest: str = ""
+
+
+class Problem(Entry):
+    """One thing that is wrong with a catalog file; the rest of the catalog still loads."""
+
+    where: str
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return str(LockgateError(self.what, where=self.where, hint=self.hint))
+
+
+class Catalog(Entry):
+    """One catalog as loaded.
+
+    Attributes:
+        name: `builtin`, or what the configuration or its adapter calls it.
+        root: the checkout (paths of steps are relative to it).
+        runner: name of the adapter that runs its steps.
+        commit: of the checkout; None where it is no git checkout.
+        files: SHA-256 of every file used, by path relative to the root.
+    """
+
+    name: str
+    root: Path
+    runner: str
+    commit: str | None = None
+    steps: list[Step] = []
+    types: list[ArtifactType] = []
+    patterns: list[Pattern] = []
+    problems: list[Problem] = []
+    files: dict[str, str] = {}

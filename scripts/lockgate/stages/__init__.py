@@ -1,0 +1,1 @@
+"""Chains of catalog steps: found, checked, built, validated and run."""
