@@ -1,4 +1,4 @@
-"""Read the catalog, the data tool's schemas and the prior runs."""
+"""Read the catalogs, the data tool's schemas and the prior runs."""
 
 from pathlib import Path
 from typing import Any
@@ -8,23 +8,34 @@ from lockgate import tools as adapters
 from lockgate.errors import entry, log_to
 from lockgate.files import write_json, write_text
 from lockgate.journal import Journal
+from lockgate.stages import chain
 
 
 @entry
 def main(
     config: dict[str, Any], source: str, catalog_out: str, schemas: str, prior: str, log: str
 ) -> None:
-    experiment, journal = matrix.read(config, source), Journal()
-    steps = catalog.read_catalog(matrix.CATALOG)
-    journal.add("read the step catalog", input="workflow/catalog", result=f"{len(steps)} steps")
-    name = experiment.config.data.tool
-    offered = adapters.get("data", name, source).learn()
-    journal.add("learn the data tool's schemas", input=name, result=f"{len(offered)} groups")
+    journal = Journal()
+    experiment = (chain if "stages" in config else matrix).read(config, source)
+    catalogs = experiment.catalogs
+    for one in catalogs.catalogs:
+        journal.add(
+            "read a step catalog",
+            input=str(one.root),
+            result=f"{len(one.steps)} steps, {len(one.types)} types, commit {one.commit}",
+        )
+    for problem in [*catalogs.problems, *catalogs.shadowed]:
+        journal.add("read a step catalog", input=problem.where, result=problem.what)
+        print(f"WARNING: {problem}")
+    if schemas:
+        name = experiment.config.data.tool
+        offered = adapters.get("data", name, source).learn()
+        journal.add("learn the data tool's schemas", input=name, result=f"{len(offered)} groups")
+        write_json(schemas, offered)
     own = experiment.config.results
     rows = estimates.prior_runs(own.parent, own)
     journal.add("collect prior runs", input=str(own.parent), result=f"{len(rows)} runs")
-    write_json(catalog_out, steps)
-    write_json(schemas, offered)
+    write_json(catalog_out, {name: catalog.as_json(step) for name, step in catalogs.steps.items()})
     write_text(prior, estimates.to_csv(rows, estimates.PRIOR_FIELDS))
     journal.write(Path(log))
 
@@ -35,7 +46,7 @@ if __name__ == "__main__":
         snakemake.config,
         snakemake.params.source,
         snakemake.output.catalog,
-        snakemake.output.schemas,
+        snakemake.output.get("schemas", ""),
         snakemake.output.prior_runs,
         snakemake.output.log,
     )

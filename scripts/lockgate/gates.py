@@ -26,12 +26,16 @@ PAGES = {"plan": "plan/plan.html", "preview": "preview/review.html"}
 
 @dataclass(frozen=True)
 class State:
-    """Whether a gate is open; if not, why, and whether the user is to approve anything."""
+    """Whether a gate is open; if not, why, and whether the user is to approve anything.
+
+    `blocked`: no approval would open it, the configuration has to change.
+    """
 
     gate: str
     open: bool
     reason: str = ""
     to_approve: bool = True
+    blocked: bool = False
 
 
 class Gates:
@@ -43,6 +47,7 @@ class Gates:
         needed: for each gate the items that the configuration needs now.
         fingerprint: what the plan document must have been written from.
         approvers: user names whose markers count; None: anybody's.
+        blocked: why the plan cannot be approved as it is; empty: it can.
     """
 
     def __init__(
@@ -52,8 +57,9 @@ class Gates:
         needed: dict[str, list[str]],
         fingerprint: str,
         approvers: list[str] | None = None,
+        blocked: str = "",
     ) -> None:
-        self.results, self.approvals = results, approvals
+        self.results, self.approvals, self.blocked = results, approvals, blocked
         self.needed, self.fingerprint, self.approvers = needed, fingerprint, approvers
         self.ledger = approvals / "ledger.jsonl"
 
@@ -75,6 +81,8 @@ class Gates:
 
     def state(self, gate: str) -> State:
         """Whether the gate is open now."""
+        if self.blocked:
+            return State(gate, False, self.blocked, to_approve=False, blocked=True)
         needed, recorded = set(self.needed[gate]), set(self.recorded(gate))
         document = self._read(gate)
         if gate == "plan" and (document or {}).get("fingerprint") != self.fingerprint:
@@ -143,6 +151,11 @@ class Gates:
                 f"  Review:   {page.as_uri()}",
                 f"  Approve:  mkdir -p {self.approvals} && touch {self.marker(state.gate)}",
                 "  Then run the same command again.",
+            ]
+        elif state.blocked:
+            lines += [
+                f"  Read:     {page.as_uri()}",
+                "  Edit the configuration, then run the same command again.",
             ]
         else:
             lines += ["  It needs no new approval so far: run the same command again."]

@@ -8,15 +8,19 @@ approvals cover, what makes a job run again, and what keys its directory.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lockgate import catalog, data, models, runs, tools
+from lockgate.catalog import Catalogs
+from lockgate.catalog.model import Step
 from lockgate.config import Config, Parameters, load
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest
 from lockgate.runs import SHAPE_FIELDS, Cell, Run
+from lockgate.stages import planner
+from lockgate.stages.planner import Action, Link
 
 CATALOG = Path(__file__).parents[2] / "workflow" / "catalog"
 RECIPE_VERSION = 1
@@ -25,7 +29,10 @@ RECIPE_VERSION = 1
 
 @dataclass(frozen=True)
 class Matrix:
-    """The whole experiment, with the document from which each heavy job is built."""
+    """The whole experiment, with the document from which each heavy job is built.
+
+    `links` is the chain of steps that every run takes (of both methods, where runs have both).
+    """
 
     config: Config
     source: str
@@ -34,13 +41,19 @@ class Matrix:
     shapes: dict[str, Run]
     documents: dict[str, dict[str, Any]]
     design: str
-    steps: dict[str, dict[str, Any]]
+    catalogs: Catalogs
+    links: list[Link]
     identities: dict[str, str]
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Digest of everything that resolve, learn and plan depend on."""
-        return digest([self.config.model_dump(), self.documents, self.steps])
+        return digest([self.config.model_dump(), self.documents, self.items["plan"]])
+
+    @functools.cached_property
+    def steps(self) -> dict[str, Step]:
+        """The catalog steps in use, in order."""
+        return {link.step: self.catalogs.step(link.step) for link in self.links}
 
     @functools.cached_property
     def items(self) -> dict[str, list[str]]:
@@ -48,7 +61,7 @@ class Matrix:
         pieces = {name: f"{name}:{digest(doc)}" for name, doc in self.documents.items()}
         table = digest([sorted(self.runs), [vars(cell) for cell in self.cells]])
         asked = f"experiment:{digest(self.config.experiment.model_dump())}"
-        used = [f"catalog/{name}:{step['digest']}" for name, step in self.steps.items()]
+        used = [f"catalog/{name}:{step.digest}" for name, step in self.steps.items()]
         return {
             "plan": [asked, f"runs table:{table}", *pieces.values(), *used],
             "preview": [
@@ -72,6 +85,8 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         LockgateError: whatever is wrong with the configuration.
     """
     config = load(values, source)
+    if not isinstance(config, Config):
+        raise LockgateError("a chain of stages has no runs table", where=f"{source}: stages")
     _check_references(config, source)
     adapters = {
         "data": tools.get("data", config.data.tool, f"{source}: data.tool"),
@@ -101,8 +116,7 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         if run.shape not in shapes:
             shapes[str(run.shape)] = run
             documents[f"smoke/{run.shape}"] = _smoke_document(run, config, adapters, identities)
-    used = [config.data.tool, config.training.tool, config.evaluation.tool]
-    steps = catalog.steps_of(used, catalogs)
+    known = catalog.merge([catalog.load_catalog(catalogs, "builtin")])
     return Matrix(
         config=config,
         source=source,
@@ -111,9 +125,55 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         shapes=shapes,
         documents=documents,
         design=design,
-        steps=steps,
+        catalogs=known,
+        links=_links(config, table, known),
         identities=identities,
     )
+
+
+def _links(config: Config, table: list[Run], catalogs: Catalogs) -> list[Link]:
+    """The chain from the data to the scores, through the steps that the configured tools run.
+
+    Raises:
+        LockgateError: if a tool has no step, or what one makes is not what the next consumes.
+    """
+    kinds = {"data": config.data.tool, "training": config.training.tool}
+    kinds["evaluation"] = config.evaluation.tool
+    methods = dict.fromkeys(run.parameters["method"] for run in table if run.kind != "control")
+    found: list[Link] = []
+    for method in methods:
+        actions = []
+        for kind, tool in kinds.items():
+            fitting = [step for step in catalogs.steps.values() if step.tool == tool]
+            if kind == "training":
+                fitting = [
+                    step
+                    for step in fitting
+                    if not step.notes.methods or method in step.notes.methods
+                ]
+            if not fitting:
+                raise LockgateError(
+                    f"no step uses the {kind} tool '{tool}'",
+                    where="workflow/catalog",
+                    hint="add <category>/<step>/step.toml for it",
+                )
+            given = {
+                "data": ("raw_jsonl",) if config.data.files else (),
+                "training": ("checkpoint_hf",),
+                "evaluation": (),
+            }
+            actions.append(Action(kind, tuple(step.id for step in fitting), given[kind]))
+        # the runs table inserts nothing: each of its phases is one tool
+        places: list[int] = []
+        for link in planner.chain(catalogs.steps, catalogs.is_a, actions, ()):
+            uses = tuple(
+                use if use.producer is None else replace(use, producer=places[use.producer])
+                for use in link.inputs
+            )
+            moved = replace(link, inputs=uses)
+            found += [moved] if moved not in found else []
+            places.append(found.index(moved))
+    return found
 
 
 def _check_references(config: Config, source: str) -> None:

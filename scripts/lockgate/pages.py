@@ -26,11 +26,18 @@ def render(template: str, **values: Any) -> str:
         autoescape=jinja2.select_autoescape(["html.j2"]),
     )
     environment.filters["minutes"] = minutes
+    environment.filters["uri"] = lambda path: Path(path).resolve().as_uri()
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
     return environment.get_template(template).render(**values)
 
 
-def as_html(title: str, markdown: str) -> str:
-    """Markdown as a page without any outside reference; HTML within it is shown as text."""
+def as_html(title: str, markdown: str, picture: str = "") -> str:
+    """Markdown as a page without any outside reference; HTML within it is shown as text.
+
+    Args:
+        title: of the page.
+        markdown: its text.
+        picture: an inline SVG to stand at the end.
+    """
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    return render("page.html.j2", title=title, body=body)
+    return render("page.html.j2", title=title, body=body + picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,39 +15,44 @@ from lockgate.errors import LockgateError
 from lockgate.files import digest, locked
 from lockgate.gates import ORDER, Gates, State
 from lockgate.matrix import Matrix
+from lockgate.stages import chain, run
+from lockgate.stages.chain import Chain
 
 SPLITS = ("train", "validation", "test")
 
 
 class Pipeline:
-    """One experiment as the Snakefile sees it.
+    """What both kinds of experiment have in common: the gates, and the one that runs.
 
     Args:
-        values: the configuration.
-        source: its path, for messages.
+        experiment: the runs table, or the chain.
         main: this process plans and starts the jobs (it is not one of them).
         dryrun: tells whether nothing is going to run; Snakemake knows once it builds the DAG.
+        blocked: why nothing can start, whatever is approved; empty: something can.
     """
 
-    def __init__(self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        experiment: Matrix | Chain,
+        main: bool,
+        dryrun: Callable[[], bool],
+        blocked: str = "",
+    ) -> None:
         self.main, self.dryrun = main, dryrun
         self._states: list[State] | None = None
-        try:
-            self.matrix: Matrix = matrix.read(values, source)
-            config = self.matrix.config
-            self.gates = Gates(
-                config.results,
-                config.approvals,
-                self.matrix.items,
-                self.matrix.fingerprint,
-                config.approvers,
-            )
-        except LockgateError as error:
-            fail(error)
-        self.config = config
-        self.results = str(config.results)
+        self.documents = experiment.documents
+        self.fingerprint = experiment.fingerprint
+        self.results = str(experiment.config.results)
+        self.resources = experiment.config.resources
+        self.gates = Gates(
+            experiment.config.results,
+            experiment.config.approvals,
+            experiment.items,
+            experiment.fingerprint,
+            experiment.config.approvers,
+            blocked,
+        )
         self.ledger = str(self.gates.ledger)
-        self.design = tools.get("data", config.data.tool, source).design_name
 
     def states(self) -> list[State]:
         """The gates up to the first closed one, looked at once by the process that runs jobs.
@@ -74,12 +79,6 @@ class Pipeline:
         return self._states
 
     @property
-    def served(self) -> set[str]:
-        """Models that an embedded server serves."""
-        endpoint = self.config.data.endpoint
-        return {endpoint.model} if endpoint and endpoint.server else set()
-
-    @property
     def closed(self) -> State | None:
         """The first closed gate; None if the road is open (or nothing is going to run)."""
         return next((state for state in self.states() if not state.open), None)
@@ -93,19 +92,33 @@ class Pipeline:
             f"{self.results}/preview/review.json",
             f"{self.results}/preview/review.html",
         ]
+        if self.gates.blocked:
+            return plan
         if self.closed:
             return plan if self.closed.gate == "plan" else plan + preview
         return [
             *plan,
             *preview,
             f"{self.results}/build/experiment_summary.md",
-            f"{self.results}/data/card.md",
-            f"{self.results}/report/results.csv",
-            *(f"{self.results}/data/{split}.jsonl" for split in SPLITS),
-            *(f"{self.results}/train/{run}/manifest.json" for run in self.matrix.runs),
-            *(f"{self.results}/eval/{run}/scores.json" for run in self.matrix.runs),
+            *self.finished(),
             f"{self.results}/report/report.html",
         ]
+
+    staged = False
+    """It is a chain of stages."""
+
+    environment: Mapping[str, str] = {}
+    """Variables that its jobs need."""
+
+    schemas: Mapping[str, str] = {}
+    """Further files of the phase learn."""
+
+    tables: Mapping[str, str] = {}
+    """Further files of the phase plan."""
+
+    def finished(self) -> list[str]:
+        """What the open road makes between the gates and the report's page."""
+        raise NotImplementedError
 
     def gate(self, name: str) -> Callable[[Any], list[str]]:
         """Input function of a gated job: no file, but an error where the gate is closed.
@@ -140,7 +153,42 @@ class Pipeline:
 
     def item(self, document: str) -> str:
         """Name and digest of one built document."""
-        return f"{document}:{digest(self.matrix.documents[document])}"
+        return f"{document}:{digest(self.documents[document])}"
+
+
+class MatrixPipeline(Pipeline):
+    """An experiment with a runs table.
+
+    Args:
+        values: the configuration.
+        source: its path, for messages.
+        main, dryrun: see Pipeline.
+    """
+
+    def __init__(self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> None:
+        self.matrix = matrix.read(values, source)
+        self.config = self.matrix.config
+        super().__init__(self.matrix, main, dryrun)
+        self.design = tools.get("data", self.config.data.tool, source).design_name
+        self.schemas = {"schemas": f"{self.results}/learn/{self.config.data.tool}.json"}
+        self.tables = {
+            name: f"{self.results}/plan/{name}.csv" for name in ("runs", "cells", "estimates")
+        }
+
+    def finished(self) -> list[str]:
+        return [
+            f"{self.results}/data/card.md",
+            f"{self.results}/report/results.csv",
+            *(f"{self.results}/data/{split}.jsonl" for split in SPLITS),
+            *(f"{self.results}/train/{name}/manifest.json" for name in self.matrix.runs),
+            *(f"{self.results}/eval/{name}/scores.json" for name in self.matrix.runs),
+        ]
+
+    @property
+    def served(self) -> set[str]:
+        """Models that an embedded server serves."""
+        endpoint = self.config.data.endpoint
+        return {endpoint.model} if endpoint and endpoint.server else set()
 
     def smoke_item(self, run: str) -> str:
         """What the preview's approval has to cover before this run is trained."""
@@ -184,6 +232,56 @@ class Pipeline:
     def workload(self) -> list[dict[str, Any]]:
         """What the review needs of each run to estimate it; nothing that changes no time."""
         return [estimates.workload(run, self.matrix) for run in self.matrix.runs.values()]
+
+
+class ChainPipeline(Pipeline):
+    """An experiment that is a chain of stages; arguments as MatrixPipeline."""
+
+    staged = True
+
+    def __init__(self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> None:
+        self.chain = chain.read(values, source)
+        self.config = self.chain.config
+        self.stages = {stage.name: stage for stage in self.chain.stages}
+        roots = [f"{one.name}={one.root.resolve()}" for one in self.chain.catalogs.catalogs]
+        self.environment = {run.ROOTS: ":".join(roots)}
+        super().__init__(self.chain, main, dryrun, self.chain.blocked)
+
+    def finished(self) -> list[str]:
+        return [f"{self.results}/stages/{name}/manifest.json" for name in self.stages]
+
+    @property
+    def records(self) -> list[str]:
+        """Every validation record."""
+        return [f"{self.results}/validate/stages/{name}.json" for name in self.stages]
+
+    def upstream(self, name: str, folder: str) -> list[str]:
+        """Manifests of the stages that feed a stage."""
+        sources = self.stages[name].inputs.values()
+        names = dict.fromkeys(source.stage for source in sources if source.stage)
+        return [f"{self.results}/{folder}/{stage}/manifest.json" for stage in names]
+
+    @property
+    def any_stage(self) -> str:
+        """Regular expression that matches the names of the stages."""
+        return "|".join(map(re.escape, self.stages)) or "(?!)"
+
+    def stage_items(self, name: str) -> list[str]:
+        """Names and digests of a stage's documents: the real one and the smoke one."""
+        return [self.item(f"stages/{name}"), self.item(f"smoke/{name}")]
+
+    def gpus(self, name: str) -> int:
+        """GPUs of a stage's job, on all its nodes."""
+        return self.stages[name].nodes * self.stages[name].gpus
+
+
+def read(values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> Pipeline:
+    """The experiment that a configuration describes; ends with one message if it is wrong."""
+    kind = ChainPipeline if isinstance(values, dict) and "stages" in values else MatrixPipeline
+    try:
+        return kind(values, source, main, dryrun)
+    except LockgateError as error:
+        fail(error)
 
 
 def fail(error: LockgateError) -> NoReturn:

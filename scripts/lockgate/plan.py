@@ -87,24 +87,30 @@ def _stages(matrix: Matrix) -> list[dict[str, Any]]:
     config = matrix.config
     made = {"records": config.data.records, "seed": config.data.seed}
     parameters, variables = config.training.parameters, _variables(matrix)
-    settings = [
-        {key: value for key, value in made.items() if value is not None},
-        {
+    settings = {
+        config.data.tool: {key: value for key, value in made.items() if value is not None},
+        config.training.tool: {
             key: variables.get(key, getattr(parameters, key))
-            for key in ("method", "learning_rate", "epochs", "max_length")
+            for key in ("learning_rate", "epochs", "max_length")
         },
-        {"tasks": [task.name for task in config.evaluation.tasks]},
-    ]
-    return [
-        {
-            "step": name,
-            "name": step["name"],
-            "consumes": [item["type"] for item in step["consumes"]],
-            "produces": [item["type"] for item in step["produces"]],
-            "settings": chosen,
-        }
-        for (name, step), chosen in zip(matrix.steps.items(), settings, strict=True)
-    ]
+        config.evaluation.tool: {"tasks": [task.name for task in config.evaluation.tasks]},
+    }
+    stages = []
+    for link in matrix.links:
+        step = matrix.steps[link.step]
+        stages.append(
+            {
+                "step": step.id,
+                "name": step.name,
+                "inputs": [
+                    {"type": use.type, "port": use.port, "from": use.producer}
+                    for use in link.inputs
+                ],
+                "produces": [port.type for port in step.produces],
+                "settings": settings[str(step.tool)],
+            }
+        )
+    return stages
 
 
 def _checks(
@@ -122,17 +128,14 @@ def _checks(
         checks.append(record if status == "ok" else {**record, "fix": fix})
         log.add("check", input=f"{name}: {compared}", result=status)
 
-    # everything a step needs is what came before it makes, or what the user brings
-    available = {"raw_jsonl", "checkpoint_hf"}
-    for stage in _stages(matrix):
-        missing = sorted(set(stage["consumes"]) - available)
-        check(
-            f"artifacts of {stage['step']}",
-            not missing,
-            f"needs {stage['consumes'] or 'nothing'}, available {sorted(available)}",
-            f"add a step that produces {', '.join(missing)}",
-        )
-        available |= set(stage["produces"])
+    for link in matrix.links:
+        makers = [
+            f"{use.type} for {use.port}"
+            + ("" if use.producer is None else f" from {matrix.links[use.producer].step}")
+            for use in link.inputs
+        ]
+        # the planner found the chain; had it not, there would be no plan
+        check(f"artifacts of {link.step}", True, ", ".join(makers) or "it needs nothing", "")
     trained = config.training.system_prompt
     evaluated = config.evaluation.system_prompt or trained
     check(
@@ -210,9 +213,14 @@ def write(plan: dict[str, Any], outputs: dict[str, str], logs: list[Path | str])
 
 def _mermaid(plan: dict[str, Any]) -> list[str]:
     """Edges of the artifact graph in Mermaid's notation."""
-    edges, makers = [], {"checkpoint_hf": "model[base model]", "raw_jsonl": "file[dataset]"}
+    edges = []
     for index, stage in enumerate(plan["stages"]):
         node = f"s{index}[{stage['step']}]"
-        edges += [f"{makers[kind]} -- {kind} --> {node}" for kind in stage["consumes"]]
-        makers.update({kind: node for kind in stage["produces"]})
-    return [*edges, f"{makers['scores']} -- scores --> report[report]"]
+        for item in stage["inputs"]:
+            made = item["from"]
+            brought = "model[base model]" if "checkpoint" in item["type"] else "file[dataset]"
+            maker = brought if made is None else f"s{made}[{plan['stages'][made]['step']}]"
+            edges.append(f"{maker} -- {item['type']} --> {node}")
+        if not any(item["from"] == index for other in plan["stages"] for item in other["inputs"]):
+            edges.append(f"{node} -- {stage['produces'][0]} --> report[report]")
+    return edges

@@ -12,10 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lockgate import data, models, tools, weights
+from lockgate.config import Common
 from lockgate.errors import LockgateError
 from lockgate.files import locked, read_json, read_jsonl, write_json
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
+from lockgate.stages.chain import Chain
 
 COMMANDS = ("snakemake", "sbatch", "nvidia-smi")
 
@@ -30,7 +32,7 @@ def resolve_tools(matrix: Matrix, journal: Journal) -> dict[str, Any]:
     }
     if config.data.endpoint and config.data.endpoint.server:
         used["server"] = config.data.endpoint.server
-    found: dict[str, Any] = {"adapters": {}, "commands": {}}
+    found: dict[str, Any] = {"adapters": {}}
     for kind, name in used.items():
         try:
             versions = tools.get(kind, name, "config").versions()
@@ -43,10 +45,17 @@ def resolve_tools(matrix: Matrix, journal: Journal) -> dict[str, Any]:
                 "fix": error.hint,
             }
         journal.add("resolve a tool", input=f"{kind}: {name}", result=found["adapters"][kind])
+    found["commands"] = commands(journal)
+    return found
+
+
+def commands(journal: Journal) -> dict[str, Any]:
+    """Path and version of each command that any experiment may need; None where it is not."""
+    found: dict[str, Any] = {}
     for name in COMMANDS:
         path = shutil.which(name)
         record = {"path": path, "version": _version(path) if path else None}
-        found["commands"][name] = record
+        found[name] = record
         journal.add("resolve a command", command=f"{name} --version", result=record)
     return found
 
@@ -72,7 +81,7 @@ def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -
     records += _data(matrix)
     if config.data.endpoint and config.data.endpoint.url:
         records.append(_endpoint(config.data.endpoint))
-    machine = _machine(matrix)
+    machine = measure(config)
     if config.resources.gpus and not machine["gpus"] and not found["commands"]["sbatch"]["path"]:
         records.append(
             {
@@ -83,6 +92,46 @@ def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -
                 "fix": "set resources.gpus: 0, or run where there are GPUs",
             }
         )
+    return _numbered(records, machine, journal)
+
+
+def resolve_chain(chain: Chain, journal: Journal) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a chain of stages needs: the runner of each step, models, data, machine.
+
+    Returns:
+        The content of tools.json and of resources.json; the latter has `model_files`: by the
+        model's path, what its files say.
+    """
+    found = {"adapters": {}, "commands": commands(journal)}
+    records: list[dict[str, Any]] = []
+    runners = {one.name: one.runner for one in chain.catalogs.catalogs}
+    for step in {stage.step.id: stage.step for stage in chain.stages}.values():
+        lacking = tools.get("catalog", runners[step.catalog], chain.source).available(step)
+        record = {"kind": "step", "name": step.id, "status": "missing" if lacking else "found"}
+        records.append(record | ({"detail": lacking, "fix": "see its catalog"} if lacking else {}))
+    files: dict[str, Any] = {}
+    for name, entry in chain.config.models.items():
+        record = _model(name, chain)
+        records.append(record)
+        if record.get("path"):
+            used = {source.path for wish in chain.wishes for source in wish.given.values()}
+            known = [path for path in used if Path(path).resolve() == Path(record["path"])]
+            files |= dict.fromkeys([*known, str(entry.path)], record)
+    for path, probe in chain.probes.items():
+        there = probe is not None
+        record = {"kind": "data file", "name": path, "status": "found" if there else "not checked"}
+        records.append(record | ({} if there else {"detail": "it is not a file here"}))
+    for wish in chain.wishes:
+        if wish.item.endpoint:
+            records.append(_endpoint(wish.item.endpoint))
+    found_here = _numbered(records, measure(chain.config), journal)
+    return found, {**found_here, "model_files": files}
+
+
+def _numbered(
+    records: list[dict[str, Any]], machine: dict[str, Any], journal: Journal
+) -> dict[str, Any]:
+    """Every record, with the missing ones numbered as prerequisites."""
     prerequisites = [record for record in records if record["status"] == "missing"]
     for number, record in enumerate(prerequisites, 1):
         record["number"] = number
@@ -96,11 +145,11 @@ def _status(record: dict[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in ("status", "detail", "fix", "versions") if key in record}
 
 
-def _model(name: str, matrix: Matrix) -> dict[str, Any]:
+def _model(name: str, experiment: Matrix | Chain) -> dict[str, Any]:
     record: dict[str, Any] = {"kind": "model", "name": name}
-    path = models.locate(name, matrix.config.models[name], matrix.source)
+    path = models.locate(name, experiment.config.models[name], experiment.source)
     if path is None:
-        hub = matrix.config.models[name].hub
+        hub = experiment.config.models[name].hub
         return {
             **record,
             "status": "not checked",
@@ -162,14 +211,14 @@ def _endpoint(endpoint: Any) -> dict[str, Any]:
             **record,
             "status": "missing",
             "detail": f"no connection to {parts.hostname}:{port} ({error})",
-            "fix": "start the endpoint, or mend data.endpoint.url",
+            "fix": "start the endpoint, or mend its url",
         }
     return {**record, "status": "found", "detail": "accepts connections"}
 
 
-def _machine(matrix: Matrix) -> dict[str, Any]:
+def measure(config: Common) -> dict[str, Any]:
     """Cores, memory, free disk, GPUs and the measured matrix speed of this machine."""
-    results = matrix.config.results
+    results = config.results
     results.mkdir(parents=True, exist_ok=True)
     gpus: list[str] = []
     if shutil.which("nvidia-smi"):
@@ -183,7 +232,7 @@ def _machine(matrix: Matrix) -> dict[str, Any]:
         "free_disk_mb": round(shutil.disk_usage(results).free / 1e6),
         "gpus": gpus,
         "partitions": _partitions(),
-        "cpu_gflops": _gflops(matrix.config.cache),
+        "cpu_gflops": _gflops(config.cache),
     }
 
 

@@ -22,7 +22,7 @@ OWN_PLACES = (
 )
 NAMES = re.compile(
     r"(?<![a-z])(trl|torchtune|inspect[_-]ai|data[ _-]?designer|x?llama(?:cpp)?|smollm|tickets?"
-    r"|routing)(?![a-z])",
+    r"|routing|nemotron)(?![a-z])",
     re.IGNORECASE,
 )
 

@@ -72,23 +72,6 @@ rule build_smoke:
         "../../scripts/build_config.py"
 
 
-rule build_summary:
-    input:
-        gate=PIPELINE.gate("plan"),
-        plan=rules.plan.output.plan,
-    output:
-        summary=f"{RESULTS}/build/experiment_summary.md",
-    log:
-        f"{RESULTS}/logs/build/summary.log",
-    localrule: True
-    conda:
-        "../envs/lockgate.yaml"
-    params:
-        ledger=PIPELINE.ledger,
-    script:
-        "../../scripts/approve_summary.py"
-
-
 rule prepare_model:
     input:
         gate=PIPELINE.gate("plan"),

@@ -9,7 +9,7 @@ other experiments (never this one's: its own results must not change its plan).
 rule learn:
     output:
         catalog=f"{RESULTS}/learn/catalog.json",
-        schemas=f"{RESULTS}/learn/{PIPELINE.config.data.tool}.json",
+        **PIPELINE.schemas,
         prior_runs=f"{RESULTS}/learn/prior_runs.csv",
         log=f"{RESULTS}/learn/log.jsonl",
     log:

@@ -19,11 +19,9 @@ rule plan:
         markdown=f"{RESULTS}/plan/plan.md",
         html=f"{RESULTS}/plan/plan.html",
         summary=f"{RESULTS}/plan/experiment_summary.md",
-        runs=f"{RESULTS}/plan/runs.csv",
-        cells=f"{RESULTS}/plan/cells.csv",
-        estimates=f"{RESULTS}/plan/estimates.csv",
         log=f"{RESULTS}/plan/log.jsonl",
         design_log=f"{RESULTS}/plan/design-experiment.log",
+        **PIPELINE.tables,
     log:
         f"{RESULTS}/logs/plan.log",
     localrule: True

@@ -39,18 +39,3 @@ rule validate_config:
     shell:
         'exec python "$SCRIPTS"/validate_config.py --spec {input.spec:q} --out {output.record:q} '
         "> {log:q} 2>&1"
-
-
-rule validate_report:
-    input:
-        records=PIPELINE.records,
-    output:
-        report=f"{RESULTS}/validate/report.json",
-        markdown=f"{RESULTS}/validate/report.md",
-    log:
-        f"{RESULTS}/logs/validate/report.log",
-    localrule: True
-    conda:
-        "../envs/lockgate.yaml"
-    script:
-        "../../scripts/write_validation.py"

@@ -30,12 +30,28 @@ Keys = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """One or several dotted keys of a step's configuration, like `dataset.seq_length`."""
 
 
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nulls(item) for key, item in value.items()}
+    return None if value == "null" else value
+
+
+Settings = Annotated[dict[str, Any], BeforeValidator(_with_nulls)]
+"""Dotted keys and their values; TOML has no null, so the word `null` stands for it."""
+
+
 class Port(Entry):
-    """One artifact that a step consumes or produces."""
+    """One artifact that a step consumes or produces.
+
+    Attributes:
+        required: as the notes say, else as the manifest does.
+        stated: what the manifest itself says of `required`; None: only the notes have this port.
+    """
 
     type: str
     required: bool = True
     description: str = ""
+    stated: bool | None = None
 
 
 class Parameter(Entry):
@@ -82,6 +98,11 @@ class InputNote(Entry):
         glob: appended to the directory that an earlier stage made, like `train/*.parquet`.
         required: overrides the manifest (or adds a port that it leaves to prose).
         base_of_adapter: it is the base model that the adapter was trained from.
+        parent: it takes the directory above concrete checkpoints and finds the newest itself.
+        form: what the keys take: `path`; `blend`: a JSON file that points at the path, which
+            our job writes: `{"datasets": [{"name": ..., "path": ..., "weight": 1.0}]}`;
+            `prefixes`: the list under `train` in the JSON file at the path.
+        set: keys that must have a value where this input is used.
     """
 
     key: Keys = ()
@@ -89,6 +110,9 @@ class InputNote(Entry):
     glob: str = ""
     required: bool | None = None
     base_of_adapter: bool = False
+    parent: bool = False
+    form: str = "path"
+    set: Settings = {}
 
 
 class OutputNote(Entry):
@@ -119,8 +143,24 @@ class Advice(Entry):
     """
 
     when: str
-    test: dict[str, Any]
-    set: dict[str, Any] = {}
+    test: Settings
+    set: Settings = {}
+
+
+class Need(Entry):
+    """What a configuration needs and its default.yaml does not say; weaker than advice.
+
+    Attributes:
+        why: one sentence.
+        test: conditions as in `Advice`, all of which must hold; none: always.
+        set: configuration keys to set where nothing else does; a later need wins.
+        base: name of the step's configuration to start from in place of its default.
+    """
+
+    why: str
+    test: Settings = {}
+    set: Settings = {}
+    base: str = ""
 
 
 class Question(Entry):
@@ -131,12 +171,14 @@ class Question(Entry):
         ask: the question.
         options: what may be answered; empty: anything.
         default: what is used where the user answers nothing; None: the stage waits.
+        test: conditions as in `Advice` under which it is asked; none: always.
     """
 
     key: str
     ask: str
     options: list[Any] = []
     default: Any = None
+    test: Settings = {}
 
 
 class Notes(Entry):
@@ -151,11 +193,14 @@ class Notes(Entry):
         aliases: a manifest's parameter, or `name=value`, and the real keys (with values).
         roles: what a key means: `base_model`, `tokenizer`, `chat_template`, `sequence_length`,
             `tensor_parallel`, `pipeline_parallel`, `context_parallel`, `expert_parallel`,
-            `global_batch`, `micro_batch`, `steps`, `nodes`, `gpus_per_node`, `secret_name` ...
+            `global_batch`, `micro_batch`, `steps`, `nodes`, `gpus_per_node`, `ranks_per_node`,
+            `tasks`, `endpoint_url`, `endpoint_model`, `secret_name` ...
+        task_entry: a task in the list is a mapping with its name under this key; empty: text.
         methods: `full` or `lora`, and the keys that choose it.
         smoke: keys that make a run small.
         stack: training stack, for proposals (`automodel`, `megatron_bridge` ...).
         gpus: GPUs a node that it needs at least; 0: none.
+        needs: what default.yaml leaves out or has wrong for some models and machines.
         advice: strategies that code can evaluate.
         questions: keys that only the user can fill.
     """
@@ -166,12 +211,14 @@ class Notes(Entry):
     inputs: dict[str, InputNote] = {}
     outputs: dict[str, OutputNote] = {}
     keys: Keys = ()
-    aliases: dict[str, dict[str, Any] | Keys] = {}
+    aliases: dict[str, Settings | Keys] = {}
     roles: dict[str, Keys] = {}
-    methods: dict[str, dict[str, Any]] = {}
-    smoke: dict[str, Any] = {}
+    methods: dict[str, Settings] = {}
+    smoke: Settings = {}
     stack: str = ""
     gpus: int | None = None
+    task_entry: str = ""
+    needs: list[Need] = []
     advice: list[Advice] = []
     questions: list[Question] = []
 
@@ -210,6 +257,16 @@ class Step(Entry):
     path: str = ""
     directory: Path = Path()
     digest: str = ""
+
+    @property
+    def ports(self) -> list[Port]:
+        """What it consumes, less what its notes know to have no key in its configuration."""
+        known = self.notes.inputs
+        return [
+            port
+            for port in self.consumes
+            if port.required or port.type not in known or known[port.type].key
+        ]
 
 
 class ArtifactType(Entry):

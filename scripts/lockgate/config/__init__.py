@@ -18,22 +18,17 @@ from lockgate.config.experiment import Experiment
 from lockgate.config.models import Model
 from lockgate.config.resources import Resources
 from lockgate.config.section import FileSafe, Section
+from lockgate.config.stages import CatalogSource, StageItem
 from lockgate.config.training import Parameters, Training
 from lockgate.errors import LockgateError
 
-__all__ = ["Config", "Model", "Parameters", "load"]
+__all__ = ["ChainConfig", "Common", "Config", "Model", "Parameters", "load"]
 
 
-class Config(Section):
-    """One experiment."""
+class Common(Section):
+    """What both kinds of experiment have."""
 
     experiment: Experiment = Field(description="What is asked, and what it is called.")
-    data: Data = Field(description="Records to design or to read, and the rows they become.")
-    models: dict[FileSafe, Model] = Field(
-        min_length=1, description="Models by name, and where their weights come from."
-    )
-    training: Training = Field(description="What is trained.")
-    evaluation: Evaluation = Field(description="What every run is measured on.")
     resources: Resources = Field(default=Resources(), description="What one heavy job may use.")
     approvers: list[str] | None = Field(
         default=None,
@@ -72,8 +67,41 @@ class Config(Section):
         return Path(chosen).expanduser().resolve()
 
 
-def load(values: Any, source: str) -> Config:
-    """Check a configuration.
+class Config(Common):
+    """A matrix of runs: data, training over variables, evaluation."""
+
+    data: Data = Field(description="Records to design or to read, and the rows they become.")
+    models: dict[FileSafe, Model] = Field(
+        min_length=1, description="Models by name, and where their weights come from."
+    )
+    training: Training = Field(description="What is trained.")
+    evaluation: Evaluation = Field(description="What every run is measured on.")
+
+
+class ChainConfig(Common):
+    """A chain of catalog steps."""
+
+    stages: list[StageItem] = Field(
+        min_length=1,
+        description="What is to be done, in order; the plan inserts what is missing between.",
+    )
+    models: dict[FileSafe, Model] = Field(
+        default={}, description="Models by name, and where their weights come from."
+    )
+    catalogs: list[CatalogSource] = Field(
+        default=[],
+        description="Step catalogs, first come first served; then those in `$LOCKGATE_CATALOGS` "
+        "(paths joined by `:`), a checkout around the project, and the built-in one.",
+    )
+    install_configs: bool = Field(
+        default=False,
+        description="Also place each built configuration as a new file in its step's own "
+        "configuration directory.",
+    )
+
+
+def load(values: Any, source: str) -> Config | ChainConfig:
+    """Check a configuration: a chain where it has `stages`, else a matrix of runs.
 
     Args:
         values: what the YAML file holds.
@@ -89,9 +117,10 @@ def load(values: Any, source: str) -> Config:
             hint="start from config/config.yaml",
         )
     try:
-        return Config.model_validate(_plain(values, source))
+        kind = ChainConfig if "stages" in values else Config
+        return kind.model_validate(_plain(values, source))
     except ValidationError as error:
-        problems = [_explain(item, source) for item in error.errors()]
+        problems = [_explain(item, source, kind) for item in error.errors()]
         raise LockgateError("\n".join(dict.fromkeys(problems))) from None
 
 
@@ -111,7 +140,7 @@ def _plain(value: Any, source: str) -> Any:
     return value.isoformat() if isinstance(value, datetime.date) else value
 
 
-def _explain(item: Any, source: str) -> str:
+def _explain(item: Any, source: str, root: type[Common]) -> str:
     """One pydantic error as file, key, what is wrong, and a hint."""
     steps = [step for step in item["loc"] if step != "[key]" and "[" not in str(step)]
     path = ""
@@ -121,7 +150,7 @@ def _explain(item: Any, source: str) -> str:
     hint = ""
     if item["type"] == "extra_forbidden":
         message = "unknown key"
-        known = _keys(item["loc"][:-1])
+        known = _keys(item["loc"][:-1], root)
         near = difflib.get_close_matches(str(item["loc"][-1]), known, 1)
         hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
     elif item["type"] == "missing":
@@ -137,16 +166,17 @@ def _explain(item: Any, source: str) -> str:
     return str(LockgateError(message, where=f"{source}: {path}" if path else source, hint=hint))
 
 
-def _keys(location: tuple[Any, ...]) -> list[str]:
+def _keys(location: tuple[Any, ...], root: type[Common]) -> list[str]:
     """Known keys of the section at a location."""
-    kind: Any = Config
+    kind: Any = root
     for step in location:
         if isinstance(kind, type) and issubclass(kind, BaseModel) and step in kind.model_fields:
             kind = kind.model_fields[step].annotation
         models = [arg for arg in _flatten(kind) if isinstance(arg, type)]
         found = [model for model in models if issubclass(model, BaseModel)]
         kind = found[0] if found else kind
-    return list(kind.model_fields) if hasattr(kind, "model_fields") else []
+    fields = kind.model_fields if hasattr(kind, "model_fields") else {}
+    return [field.alias or name for name, field in fields.items()]
 
 
 def _flatten(annotation: Any) -> Iterator[Any]:

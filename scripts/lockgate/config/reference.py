@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from lockgate import tools
-from lockgate.config import Config
+from lockgate.config import ChainConfig, Config
 from lockgate.errors import LockgateError, entry
 from lockgate.files import read_text, write_text
 
@@ -76,13 +76,25 @@ class _Untitled(GenerateJsonSchema):
 
 def schema() -> str:
     """JSON Schema of the whole configuration."""
-    keys = Config.model_json_schema(schema_generator=_Untitled)
+    either: TypeAdapter[Any] = TypeAdapter(Config | ChainConfig)
+    keys = either.json_schema(schema_generator=_Untitled)
     return json.dumps({"$schema": _Untitled.schema_dialect, **keys}, indent=2) + "\n"
 
 
 def tables() -> str:
-    """One Markdown table a section."""
-    return "\n".join(_table(name, model) for name, model in _sections("", Config))
+    """One Markdown table a section; those of a chain are last."""
+    chain = [
+        (name, model)
+        for name, model in _sections("", ChainConfig)
+        if name.startswith(("stages", "catalogs"))
+    ]
+    return "\n".join(
+        [
+            *(_table(name, model) for name, model in _sections("", Config)),
+            _table("", ChainConfig),
+            *(_table(name, model) for name, model in chain),
+        ]
+    )
 
 
 def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -93,7 +105,7 @@ def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, type[Bas
         if inner:
             origin = get_origin(field.annotation)
             suffix = "[]" if origin is list else ".NAME" if origin is dict else ""
-            yield from _sections(f"{name}.{key}{suffix}".lstrip("."), inner)
+            yield from _sections(f"{name}.{field.alias or key}{suffix}".lstrip("."), inner)
 
 
 def _section(kind: Any) -> type[BaseModel] | None:
@@ -105,11 +117,12 @@ def _section(kind: Any) -> type[BaseModel] | None:
 
 def _table(name: str, model: type[BaseModel]) -> str:
     rows = [
-        f"| `{key}` | {_type(field.annotation, field.metadata)} | {_default(field)} "
+        f"| `{field.alias or key}` | {_type(field.annotation, field.metadata)} | {_default(field)} "
         f"| {field.description} |"
         for key, field in model.model_fields.items()
     ]
-    title = f"### `{name}`\n\n{model.__doc__}" if name else "### Top level"
+    top = "### Top level" if model is Config else "### Top level of a chain"
+    title = f"### `{name}`\n\n{model.__doc__}" if name else top
     rows[:0] = ["| key | type | default | description |", "|---|---|---|---|"]
     there = "".join(
         f"\nAdapters for `{key}`: {', '.join(f'`{tool}`' for tool in tools.names(kind))}.\n"

@@ -10,6 +10,9 @@ from lockgate.catalog.model import Step
 RESULTS = "@results@"
 """Stands for the experiment's results directory in planned paths: a plan knows no machine."""
 
+PREFIXES = "@train-prefixes@"
+"""Before a path: the list under `train` in the JSON file there, once the file is there."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -38,6 +41,7 @@ class Stage:
     Attributes:
         name: unique and file-safe.
         step: the catalog step.
+        key: digest of everything that shapes it; names its own directory.
         goal: what the user asked for, in a goal's word; empty where the planner inserted it.
         why: why it is there: named, chosen for a goal (and against what), or inserted for what.
         inserted: the user did not ask for it.
@@ -45,18 +49,20 @@ class Stage:
         outputs: by the type of the produced port, `@results@/...`.
         settings: dotted configuration keys that differ from the step's default.yaml: inputs and
             outputs, advice that was followed, then the user's own (which win).
-        origin: for each key of `settings` who set it: `input`, `output`, `model`, `method`,
-            `advice`, `user` or `default`.
+        origin: for each key of `settings` who set it: `need`, `method`, `model`, `input`,
+            `resources`, `advice`, `alignment`, `user` or `output`.
         config: the whole effective configuration, nested.
         model: Hub id or path of the base model that it works on; empty: none.
         method: `full` or `lora`; empty: not a training stage.
         nodes, gpus: what its job asks for: nodes, and GPUs a node.
         profile: environment profile of the step runner; empty: none.
+        endpoint: it works on a running endpoint in place of a checkpoint.
         explorer: it is a user's own step that no other catalog has.
     """
 
     name: str
     step: Step
+    key: str = ""
     goal: str = ""
     why: str = ""
     inserted: bool = False
@@ -70,6 +76,7 @@ class Stage:
     nodes: int = 1
     gpus: int = 0
     profile: str = ""
+    endpoint: bool = False
     explorer: bool = False
 
 

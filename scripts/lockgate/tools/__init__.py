@@ -197,7 +197,7 @@ class StepRunner(Protocol):
         """Directory of the steps below a checkout; None: it is not a catalog of this kind."""
         ...
 
-    def find(self) -> list[Path]:
+    def find(self, cwd: Path) -> list[Path]:
         """Checkouts that are there without being named: around the working directory, or
         installed as a package. Nothing is imported."""
         ...
@@ -208,6 +208,16 @@ class StepRunner(Protocol):
         Raises:
             LockgateError: if `dry` is asked of a runner that has none.
         """
+        ...
+
+    inherits: bool
+    """Its steps read `defaults:` in a configuration; where not, one is written whole."""
+
+    local_processes: int | None
+    """Processes that it starts for a job without a profile; None: the step decides."""
+
+    def directory(self, step: Step, project: Path) -> Path:
+        """Working directory of the command; `project` is where the pipeline was started."""
         ...
 
     def available(self, step: Step) -> str:

@@ -1,0 +1,284 @@
+"""From the planner's links to stages: names, inputs, outputs, and what each configuration sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from lockgate.catalog.model import InputNote, Step
+from lockgate.config.stages import StageItem
+from lockgate.files import digest
+from lockgate.stages import configs, nested
+from lockgate.stages.model import PREFIXES, RESULTS, Source, Stage
+from lockgate.stages.planner import Link
+from lockgate.stages.wishes import Wish
+
+STAGE = "@stage@"
+"""Stands for a stage's own directory in its settings, until that is known."""
+
+Advised = dict[str, list[tuple[str, dict[str, Any]]]]
+"""For each stage's name who sets what (`need`, then `advice`), the weakest first."""
+
+
+def stages(
+    links: list[Link],
+    wishes: list[Wish],
+    steps: dict[str, Step],
+    nodes: int,
+    gpus: int,
+    advise: Callable[[list[Stage]], Advised],
+) -> list[Stage]:
+    """The stages of a chain, in order.
+
+    Args:
+        links: from the planner.
+        wishes: what they are for; `Link.action` counts into it.
+        steps: all steps by id.
+        nodes, gpus: what a job may have, where the item says nothing.
+        advise: what needs and followed advice set, from the stages as they are without it.
+    """
+    names = _names(links, wishes, steps)
+    planned = [
+        _plan(links, number, names, wishes[_serves(links, number)], steps, nodes, gpus)
+        for number in range(len(links))
+    ]
+    first = _wire(planned, links, wishes, {})
+    return _wire(planned, links, wishes, advise(first))
+
+
+def _serves(links: list[Link], number: int) -> int:
+    """The action that a link is, or was inserted for."""
+    following = [link.action for link in links[number:] if link.action is not None]
+    return following[0]
+
+
+def _names(links: list[Link], wishes: list[Wish], steps: dict[str, Step]) -> list[str]:
+    """One name a stage: the user's, or the step's id, with a number where it comes again."""
+    names: list[str] = []
+    for link in links:
+        own = wishes[link.action].item.name if link.action is not None else None
+        base = own or link.step.split(":")[-1].replace("/", "-").replace("_", "-").lower()
+        name, number = base, 1
+        while name in names:
+            number += 1
+            name = f"{base}-{number}"
+        names.append(name)
+    return names
+
+
+def _plan(
+    links: list[Link],
+    number: int,
+    names: list[str],
+    wish: Wish,
+    steps: dict[str, Step],
+    nodes: int,
+    gpus: int,
+) -> Stage:
+    """One stage without its inputs and outputs."""
+    link, item = links[number], wish.item
+    step = steps[link.step]
+    asked = link.action is not None
+    needs = step.notes.gpus
+    if needs is None and step.runspec:
+        needs = step.runspec["resources"]["gpus_per_node"]
+    methods = list(step.notes.methods)
+    method = (item.method or methods[0]) if asked and methods else ""
+    share = gpus if item.gpus is None else item.gpus
+    why = wish.chosen if asked else ""
+    if link.needed_for:
+        consumer, kind = link.needed_for
+        why = f"inserted: {consumer} consumes {kind}, and this step makes it"
+    return Stage(
+        name=names[number],
+        step=step,
+        goal=(item.goal or "") if asked else "",
+        why=why,
+        inserted=not asked,
+        model=wish.model,
+        method=method,
+        nodes=(item.nodes or nodes) if needs != 0 else 1,
+        gpus=share if needs != 0 else 0,
+        profile=item.profile or "",
+        endpoint=asked and item.endpoint is not None,
+        explorer="like" in step.reference,
+    )
+
+
+def _wire(
+    planned: list[Stage],
+    links: list[Link],
+    wishes: list[Wish],
+    advice: Advised,
+) -> list[Stage]:
+    """Give each stage its inputs, its outputs and its settings; advice wins over defaults."""
+    lengths = _lengths(planned, links, wishes)
+    done: list[Stage] = []
+    for number, (stage, link) in enumerate(zip(planned, links, strict=True)):
+        wish = wishes[_serves(links, number)]
+        inputs = {}
+        for use in link.inputs:
+            if use.producer is not None:
+                note = stage.step.notes.inputs.get(use.port)
+                made = _made_by(done[use.producer], use.type)
+                # where the step itself finds the newest checkpoint, it is given the parent
+                inputs[use.port] = (
+                    dataclasses.replace(made, iterations="") if note and note.parent else made
+                )
+            else:
+                own = wishes[use.action if use.action is not None else 0]
+                inputs[use.port] = own.given[use.type]
+        if link.action is not None:
+            inputs |= _named_inputs(wish.item, stage.step, done)
+        settings, origin = _settings(stage, inputs, wish, link, lengths, advice)
+        key = digest(
+            [stage.step.digest, settings, [dataclasses.asdict(i) for i in inputs.values()]]
+            + [wish.identity, wish.files]
+        )
+        outputs, writes = _outputs(stage, key)
+        base = f"{RESULTS}/stages/{stage.name}/{key}"
+        settings = {
+            name: value.replace(STAGE, base) if isinstance(value, str) else value
+            for name, value in settings.items()
+        }
+        for name, place in writes.items():
+            settings.setdefault(name, place)
+            origin.setdefault(name, "output")
+        done.append(
+            dataclasses.replace(
+                stage,
+                key=key,
+                inputs=inputs,
+                outputs=outputs,
+                settings=settings,
+                origin=origin,
+                config=configs.effective(stage.step, settings),
+            )
+        )
+    return done
+
+
+def _made_by(stage: Stage, kind: str) -> Source:
+    note = stage.step.notes.outputs.get(kind)
+    return Source(
+        type=kind,
+        path=stage.outputs[kind],
+        stage=stage.name,
+        iterations=note.iterations if note else "",
+    )
+
+
+def _named_inputs(item: StageItem, step: Step, done: list[Stage]) -> dict[str, Source]:
+    """Inputs that the item takes from an earlier stage by its name."""
+    found = {}
+    by_name = {stage.name: stage for stage in done}
+    for kind, value in item.inputs.items():
+        if value in by_name and kind in by_name[value].outputs:
+            found[kind] = _made_by(by_name[value], kind)
+    return found
+
+
+def _settings(
+    stage: Stage,
+    inputs: dict[str, Source],
+    wish: Wish,
+    link: Link,
+    lengths: dict[int, Any],
+    advice: Advised,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What differs from the step's defaults, and who set it; the later wins."""
+    notes, item = stage.step.notes, wish.item
+    settings: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+
+    def put(values: dict[str, Any], who: str) -> None:
+        for key, value in configs.expand(stage.step, values).items():
+            settings[key], origin[key] = value, who
+
+    def role(name: str, value: Any, who: str) -> None:
+        put(dict.fromkeys(notes.roles.get(name, ()), value), who)
+
+    for who, values in advice.get(stage.name, []):
+        if who == "need":
+            put(values, who)
+    if stage.method:
+        put(notes.methods.get(stage.method, {}), "method")
+    if stage.model:
+        role("base_model", stage.model, "model")
+        role("tokenizer", stage.model, "model")
+    for kind, source in inputs.items():
+        note = notes.inputs.get(kind, InputNote())
+        tail = f"/{note.glob}" if note.glob and source.stage else ""
+        taken = source.path + tail
+        if note.form == "blend":
+            taken = f"{STAGE}/{kind}.blend.json"
+        elif note.form == "prefixes":
+            taken = f"{PREFIXES}{taken}"
+        put(dict.fromkeys(note.key, taken) | note.set, "input")
+    if stage.gpus:
+        role("nodes", stage.nodes, "resources")
+        role("gpus_per_node", stage.gpus, "resources")
+        role("ranks_per_node", stage.gpus, "resources")
+    for who, values in advice.get(stage.name, []):
+        if who != "need":
+            put(values, who)
+    length = lengths.get(id(wish))
+    if length is not None:
+        role("sequence_length", length, "alignment")
+    if link.action is not None:
+        if item.endpoint:
+            role("endpoint_url", item.endpoint.url, "user")
+            role("endpoint_model", item.endpoint.model, "user")
+            if item.endpoint.api_key_env:
+                role("secret_name", item.endpoint.api_key_env, "user")
+        if item.tasks:
+            entry = notes.task_entry
+            role("tasks", [{entry: task} if entry else task for task in item.tasks], "user")
+        put(nested.flatten(item.with_), "user")
+    return settings, origin
+
+
+def _lengths(planned: list[Stage], links: list[Link], wishes: list[Wish]) -> dict[int, Any]:
+    """For each wish the one sequence length of its preparation and training.
+
+    What the user set anywhere, else what the step that does the work has by default. Only
+    where a preparation was inserted for it is there anything to align.
+    """
+    found: dict[int, Any] = {}
+    for number, (stage, link) in enumerate(zip(planned, links, strict=True)):
+        keys = stage.step.notes.roles.get("sequence_length", ())
+        if link.action is None or not keys:
+            continue
+        wish = wishes[link.action]
+        own = configs.expand(stage.step, nested.flatten(wish.item.with_))
+        chosen = [own[key] for key in keys if key in own]
+        before = [
+            other
+            for at, other in enumerate(planned[:number])
+            if _serves(links, at) == link.action and "sequence_length" in other.step.notes.roles
+        ]
+        defaults = [nested.get(configs.read_config(stage.step), key) for key in keys]
+        defaults = [value for value in defaults if value is not None]
+        if chosen or (before and defaults):
+            found[id(wish)] = chosen[0] if chosen else defaults[0]
+    return found
+
+
+def _outputs(stage: Stage, key: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Where each product will be, and the configuration keys that say so."""
+    base = f"{RESULTS}/stages/{stage.name}/{key}"
+    outputs: dict[str, str] = {}
+    writes: dict[str, str] = {}
+    by_key: dict[str, str] = {}
+    for port in stage.step.produces:
+        note = stage.step.notes.outputs.get(port.type)
+        if not port.required and (note is None or note.required is not True):
+            continue
+        if note is None or not note.key:
+            outputs[port.type] = base
+            continue
+        directory = by_key.setdefault(note.key[0], f"{base}/{port.type}")
+        writes |= dict.fromkeys(note.key, directory)
+        outputs[port.type] = f"{directory}/{note.path}".rstrip("/")
+    return outputs, writes

@@ -1,0 +1,229 @@
+"""The plan of a chain: what is asked, the stages that do it, what was checked, what is open."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from lockgate import gates, journal, pages
+from lockgate.files import digest, write_json, write_text
+from lockgate.stages import advice, build, checks, graph
+from lockgate.stages.chain import Chain
+from lockgate.stages.model import Check, Stage
+
+_SHOWN = ("user", "advice", "method", "need", "alignment", "resources", "model")
+"""Who sets what a reader wants to see first; inputs and outputs have lines of their own."""
+
+
+def document(
+    chain: Chain, resources: dict[str, Any], ledger: Path, log: journal.Journal
+) -> dict[str, Any]:
+    """plan.json: everything that plan.md shows, and `covers`."""
+    config = chain.config
+    for one in chain.considered:
+        log.add("consider a step", input=f"{one['item']}: {one['step']}", result=one["verdict"])
+    found = [*checks.run(context(chain, resources)), *_launches(chain)]
+    records = [dataclasses.asdict(check) for check in found]
+    for check in records:
+        log.add("check", input=f"{check['code']} {check['stage']}", result=check["compared"])
+    # a ceiling that the scheduler enforces; half as much again is added by the item
+    hours = len(chain.stages) * config.resources.runtime_minutes / 60
+    return {
+        "experiment": config.experiment.model_dump(),
+        "config_digest": digest(config.model_dump(by_alias=True)),
+        "config_source": chain.source,
+        "fingerprint": chain.fingerprint,
+        "covers": [*chain.items["plan"], gates.hours_item(ledger, hours)],
+        "asked": [_asked(wish.item) for wish in chain.wishes],
+        "missing": chain.missing,
+        "nearest": next((one["step"] for one in chain.considered), ""),
+        "questions": chain.questions,
+        "data": _data(chain),
+        "writers": _writers(chain),
+        "stages": [_stage(stage, chain) for stage in chain.stages],
+        "considered": chain.considered,
+        "checks": records,
+        "prerequisites": resources["prerequisites"],
+        "resources": config.resources.model_dump(),
+        "machine": resources["machine"],
+        "catalogs": [
+            {
+                "name": one.name,
+                "root": str(one.root),
+                "commit": one.commit,
+                "steps": len(one.steps),
+                "problems": len(one.problems),
+            }
+            for one in chain.catalogs.catalogs
+        ],
+        "catalog_files": chain.catalog_files,
+        "hours": hours,
+        "approvers": config.approvers,
+        # what the summary of an experiment with a runs table also says
+        "variables": {},
+        "runs": [],
+        "tasks": [],
+        "versions": {},
+    }
+
+
+def _launches(chain: Chain) -> list[Check]:
+    """Whether each stage's runner starts as many processes as its job has GPUs."""
+    found = []
+    for stage in chain.stages:
+        limit = build.runner(stage, chain).local_processes
+        if limit is None or stage.profile or stage.nodes * stage.gpus <= limit:
+            continue
+        found.append(
+            Check(
+                code="launch.profile",
+                stage=stage.name,
+                status="warning",
+                compared=f"{stage.nodes} x {stage.gpus} GPUs; without a profile its runner starts "
+                f"{limit} process",
+                fix="name one of the runner's environment profiles as the stage's `profile`",
+            )
+        )
+    return found
+
+
+def context(chain: Chain, resources: dict[str, Any]) -> checks.Context:
+    """What the checks look at."""
+    ids = {stage.step.id for stage in chain.stages}
+    looked_at = {one["step"] for one in chain.considered} - ids
+    return checks.Context(
+        stages=chain.stages,
+        catalogs=chain.catalogs,
+        gpu=chain.config.resources.gpu,
+        nodes=chain.config.resources.nodes,
+        gpus=chain.config.resources.gpus,
+        probes=chain.probes,
+        model_files=resources["model_files"],
+        alternatives=[chain.catalogs.step(name) for name in sorted(looked_at)],
+        environ=dict(os.environ),
+    )
+
+
+def _asked(item: Any) -> str:
+    parts = [item.goal or item.step]
+    parts += [f"of {item.model}"] if item.model else []
+    parts += [f"by {item.method}"] if item.method else []
+    parts += [f"on {item.data}"] if item.data else []
+    parts += [f"measuring {', '.join(item.tasks)}"] if item.tasks else []
+    parts += [f"at {item.endpoint.url}"] if item.endpoint else []
+    return " ".join(parts)
+
+
+def _data(chain: Chain) -> list[dict[str, Any]]:
+    """What the user's data files hold."""
+    found = []
+    for wish in chain.wishes:
+        for source in wish.given.values():
+            if source.model or source.path not in chain.probes:
+                continue
+            probe = chain.probes[source.path]
+            record: dict[str, Any] = {"path": source.path, "type": source.type, "kinds": None}
+            record["detail"] = "it is not a file here"
+            if probe:
+                record |= {
+                    "kinds": sorted(probe.kinds),
+                    "rows": probe.count,
+                    "columns": list(probe.columns),
+                }
+            found.append(record)
+    return found
+
+
+def _writers(chain: Chain) -> list[dict[str, str]]:
+    """Stages whose text a language model writes, with the endpoint that is configured."""
+    found = []
+    for stage in chain.stages:
+        roles = stage.step.notes.roles
+        urls = [build.value(stage, key) for key in roles.get("endpoint_url", ())]
+        named = [build.value(stage, key) for key in roles.get("endpoint_model", ())]
+        if urls and named:
+            endpoint = urls[0] or "no endpoint yet"
+            found.append(
+                {"stage": stage.name, "model": named[0] or "no model yet", "endpoint": endpoint}
+            )
+    return found
+
+
+def _stage(stage: Stage, chain: Chain) -> dict[str, Any]:
+    facts = chain.facts[stage.name]
+    strategies = advice.matched(stage.step, facts)
+    patterns = advice.patterns(chain.catalogs.patterns_for(stage.step), facts)
+    commits = {one.name: one.commit for one in chain.catalogs.catalogs}
+    keys = [key for who in _SHOWN for key, by in stage.origin.items() if by == who]
+    reader = [item["when"] for item in strategies if item["status"] == "for the reader"]
+    reader += [f"{one['id']}: {text}" for one in patterns for text in one["reader"]]
+    record: dict[str, Any] = {
+        "name": stage.name,
+        "step": stage.step.id,
+        "catalog": stage.step.catalog,
+        "commit": commits.get(stage.step.catalog),
+        "goal": stage.goal,
+        "why": stage.why,
+        "inserted": stage.inserted,
+        "model": stage.model,
+        "method": stage.method,
+        "nodes": stage.nodes,
+        "gpus": stage.gpus,
+        "inputs": [
+            {
+                "type": source.type,
+                "stage": source.stage,
+                "path": source.path,
+                "iterations": source.iterations,
+            }
+            for source in stage.inputs.values()
+        ],
+        "outputs": [{"type": kind, "path": path} for kind, path in stage.outputs.items()],
+        "settings": [
+            {"key": key, "value": stage.settings[key], "origin": stage.origin[key]} for key in keys
+        ],
+        "strategies": strategies,
+        "patterns": patterns,
+        "reader": reader,
+        "command": build.command_line(stage, chain),
+        "explorer": None,
+    }
+    if stage.explorer:
+        like = str(stage.step.reference["like"])
+        record["explorer"] = {
+            "like": like,
+            "existing": [one["step"] for one in chain.considered if one["step"] != stage.step.id],
+            "files": sorted(
+                str(path.relative_to(stage.step.directory))
+                for path in stage.step.directory.rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts
+            ),
+            "knobs": [parameter.name for parameter in stage.step.parameters],
+            "notes": [f"{error.name}: {error.recovery}" for error in _errors_of(like, chain)],
+            "followed": [item["when"] for item in strategies if item["status"] == "followed"],
+        }
+    return record
+
+
+def _errors_of(step: str, chain: Chain) -> list[Any]:
+    """Failures that the step which an own step was made from knows."""
+    known = chain.catalogs.steps.get(step)
+    return list(known.errors) if known else []
+
+
+def write(
+    plan: dict[str, Any], chain: Chain, outputs: dict[str, str], logs: list[Path | str]
+) -> None:
+    """Every file of the phase; plan.json is last, for it opens the way to the gate."""
+    title = plan["experiment"]["name"]
+    markdown = pages.render("chain.md.j2", plan=plan, links=graph.mermaid(chain.stages))
+    write_text(outputs["markdown"], markdown)
+    picture = graph.svg(chain.stages)
+    write_text(outputs["html"], pages.as_html(f"Plan: {title}", markdown, picture))
+    write_text(
+        outputs["summary"], pages.render("experiment_summary.md.j2", plan=plan, approvals=[])
+    )
+    write_text(outputs["design_log"], journal.render(logs))
+    write_json(outputs["plan"], plan)
