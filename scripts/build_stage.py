@@ -32,6 +32,6 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     main(
         snakemake.config,
-        snakemake.params.items,
+        snakemake.params.documents,
         dict(snakemake.output.items()),
     )

@@ -18,6 +18,7 @@ from lockgate.files import locked, read_json, read_jsonl, write_json
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
 from lockgate.stages.chain import Chain
+from lockgate.stages.wishes import architecture
 
 COMMANDS = ("snakemake", "sbatch", "nvidia-smi")
 
@@ -116,7 +117,8 @@ def resolve_chain(chain: Chain, journal: Journal) -> tuple[dict[str, Any], dict[
         if record.get("path"):
             used = {source.path for wish in chain.wishes for source in wish.given.values()}
             known = [path for path in used if Path(path).resolve() == Path(record["path"])]
-            files |= dict.fromkeys([*known, str(entry.path)], record)
+            told = {**record, "architecture": architecture(record["path"])}
+            files |= dict.fromkeys([*known, str(entry.path)], told)
     for path, probe in chain.probes.items():
         there = probe is not None
         record = {"kind": "data file", "name": path, "status": "found" if there else "not checked"}

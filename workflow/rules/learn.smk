@@ -18,7 +18,7 @@ rule learn:
     conda:
         "../envs/lockgate.yaml"
     params:
-        fingerprint=PIPELINE.matrix.fingerprint,
+        fingerprint=PIPELINE.fingerprint,
         source=SOURCE,
     script:
         "../../scripts/learn_catalog.py"

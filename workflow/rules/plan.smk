@@ -28,7 +28,7 @@ rule plan:
     conda:
         "../envs/lockgate.yaml"
     params:
-        fingerprint=PIPELINE.matrix.fingerprint,
+        fingerprint=PIPELINE.fingerprint,
         source=SOURCE,
         ledger=PIPELINE.ledger,
     script:

@@ -17,7 +17,7 @@ rule resolve:
     conda:
         "../envs/lockgate.yaml"
     params:
-        fingerprint=PIPELINE.matrix.fingerprint,
+        fingerprint=PIPELINE.fingerprint,
         source=SOURCE,
     script:
         "../../scripts/resolve_resources.py"

@@ -25,7 +25,7 @@ rule build_stage:
     conda:
         "../envs/lockgate.yaml"
     params:
-        items=lambda wildcards: PIPELINE.stage_items(wildcards.stage),
+        documents=lambda wildcards: PIPELINE.stage_items(wildcards.stage),
     script:
         "../../scripts/build_stage.py"
 

@@ -12,6 +12,7 @@ from lockgate import tools
 from lockgate.catalog import files
 from lockgate.catalog.files import Reader
 from lockgate.catalog.model import (
+    MARK,
     Advice,
     ArtifactType,
     Catalog,
@@ -154,7 +155,9 @@ class _Loader:
         own = {name: reader.files[name]}
         configs = sorted((path.parent / "config").glob("*.y*ml"))
         for file in [*configs, path.with_name("step.py")]:
-            if file.is_file() and reader.text(file) is not None:
+            text = reader.text(file) if file.is_file() else None
+            # a configuration that was installed here is no part of the step
+            if text is not None and not text.startswith(MARK):
                 own[reader.name(file)] = reader.files[reader.name(file)]
         folder = reader.name(path.parent)
         return step.model_copy(

@@ -15,6 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from lockgate.errors import LockgateError
 
+MARK = "# Written by Lockgate"
+"""How a configuration begins that Lockgate placed in a step's folder: it is no part of the step."""
+
 
 class Entry(BaseModel):
     """A part of a catalog file: a key that we do not know is upstream's news, not an error."""

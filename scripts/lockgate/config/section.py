@@ -16,12 +16,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _exponent(value: Any) -> Any:
-    # YAML 1.1 reads `5e-4`, without a dot, as text.
+def exponent(value: Any) -> Any:
+    """A number where YAML 1.1 has read `5e-4`, without a dot, as text."""
     return float(value) if isinstance(value, str) and _EXPONENT.match(value) else value
 
 
-Number = Annotated[float, BeforeValidator(_exponent)]
+Number = Annotated[float, BeforeValidator(exponent)]
 """A number, also in the form `5e-4`."""
 
 FileSafe = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]

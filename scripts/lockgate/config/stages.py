@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from lockgate.config.section import FileSafe, Section
+from lockgate.config.section import FileSafe, Section, exponent
 
 
 class CatalogSource(Section):
@@ -77,8 +77,20 @@ class StageItem(Section):
         default=None, description="Environment profile that the catalog's own runner is given."
     )
 
+    @field_validator("with_")
+    @classmethod
+    def _has_numbers(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {key: _numbers(value) for key, value in values.items()}
+
     @model_validator(mode="after")
     def _is_one_kind(self) -> StageItem:
         if (self.step is None) == (self.goal is None):
             raise ValueError("give either step (a catalog's id) or goal")
         return self
+
+
+def _numbers(value: Any) -> Any:
+    """The same with numbers in the form `5e-4` as numbers."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    return [_numbers(item) for item in value] if isinstance(value, list) else exponent(value)

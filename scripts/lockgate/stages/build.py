@@ -96,8 +96,8 @@ def validate_stage(chain: Chain, name: str, full: Path, smoke: Path) -> list[dic
     at = chain.stages.index(stage)
     found: list[Check] = [
         *validate.check_written(stage, full, smoke, chain.stages[at + 1 :]),
-        *validate.check_python(stage.step),
-        validate.dry_run(runner(stage, chain), stage.step, full),
+        *validate.check_python(stage.step, name),
+        validate.dry_run(runner(stage, chain), stage.step, full, stage.profile, name),
     ]
     wrong = [one for one in found if one.status == "warning" and one.severity == "error"]
     if wrong:

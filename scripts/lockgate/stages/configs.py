@@ -17,14 +17,11 @@ from typing import Any
 
 import yaml
 
-from lockgate.catalog.model import Step
+from lockgate.catalog.model import MARK, Step
 from lockgate.errors import LockgateError
 from lockgate.files import read_text, write_text
 from lockgate.stages.model import Stage
 from lockgate.stages.nested import copied, flatten, get, load, merge, put
-
-MARK = "# Written by Lockgate"
-"""How every file begins that is written here; in a step's folder it is no shipped file."""
 
 _FREE = ("run", "defaults")  # the runner's own: what environment, and what to inherit
 _REDUCED = {"steps": 2, "epochs": 1, "rows": 8}  # by role, where the notes say nothing

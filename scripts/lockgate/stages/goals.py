@@ -49,9 +49,9 @@ def consider(
         gpus: GPUs in all that a job may have.
         catalogs: all catalogs.
     """
-    reach = _reach(data_type, catalogs) if data_type else None
+    reached = reach(data_type, catalogs) if data_type else None
     found = [
-        _judge(step, item, model, architecture, reach, gpus, catalogs)
+        _judge(step, item, model, architecture, reached, gpus, catalogs)
         for step in catalogs.with_goal(str(item.goal))
     ]
     order = {candidate.step.id: number for number, candidate in enumerate(found)}
@@ -75,16 +75,14 @@ def _judge(
     item: StageItem,
     model: str,
     architecture: str | None,
-    reach: set[str] | None,
+    reached: set[str] | None,
     gpus: int,
     catalogs: Catalogs,
 ) -> Candidate:
     notes = step.notes
     if item.method and notes.methods and item.method not in notes.methods:
         return Candidate(step, f"it has no method {item.method}", None)
-    if reach is not None and not any(
-        catalogs.is_a(kind, port.type) for port in step.ports for kind in reach
-    ):
+    if reached is not None and not takes(step, reached, catalogs):
         return Candidate(step, "nothing turns the data into what it consumes", None)
     if item.tasks and "tasks" not in notes.roles:
         return Candidate(step, "its configuration names no tasks", None)
@@ -124,8 +122,13 @@ def _short(step: Step, gpus: int) -> int:
     return int((step.notes.gpus or 0) > gpus)
 
 
-def _reach(data_type: str, catalogs: Catalogs) -> set[str]:
-    """Types that preparation can make of one type."""
+def takes(step: Step, kinds: set[str], catalogs: Catalogs) -> bool:
+    """Whether a step consumes one of the types."""
+    return any(catalogs.is_a(kind, port.type) for port in step.ports for kind in kinds)
+
+
+def reach(data_type: str, catalogs: Catalogs) -> set[str]:
+    """Types that preparation can make of one type; itself among them."""
     found, grown = {data_type}, True
     while grown:
         grown = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lockgate import gates, journal, pages
 from lockgate.files import digest, write_json, write_text
 from lockgate.stages import advice, build, checks, graph
 from lockgate.stages.chain import Chain
-from lockgate.stages.model import Check, Stage
+from lockgate.stages.model import RESULTS, Check, Stage
 
 _SHOWN = ("user", "advice", "method", "need", "alignment", "resources", "model")
 """Who sets what a reader wants to see first; inputs and outputs have lines of their own."""
@@ -30,7 +31,7 @@ def document(
         log.add("check", input=f"{check['code']} {check['stage']}", result=check["compared"])
     # a ceiling that the scheduler enforces; half as much again is added by the item
     hours = len(chain.stages) * config.resources.runtime_minutes / 60
-    return {
+    plan = {
         "experiment": config.experiment.model_dump(),
         "config_digest": digest(config.model_dump(by_alias=True)),
         "config_source": chain.source,
@@ -67,6 +68,17 @@ def document(
         "tasks": [],
         "versions": {},
     }
+    shown: dict[str, Any] = _shown(plan, str(config.results))
+    return shown
+
+
+def _shown(value: Any, results: str) -> Any:
+    """The same with planned paths as a reader finds them."""
+    if isinstance(value, dict):
+        return {key: _shown(item, results) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item, results) for item in value]
+    return value.replace(RESULTS, results) if isinstance(value, str) else value
 
 
 def _launches(chain: Chain) -> list[Check]:
@@ -187,7 +199,7 @@ def _stage(stage: Stage, chain: Chain) -> dict[str, Any]:
         "strategies": strategies,
         "patterns": patterns,
         "reader": reader,
-        "command": build.command_line(stage, chain),
+        "command": shlex.join(build.command_line(stage, chain)),
         "explorer": None,
     }
     if stage.explorer:

@@ -28,7 +28,7 @@ def find(
         )
         data = next((kind for kind in wish.given if kind not in goals.CHECKPOINTS), None)
         model = wish.model if item.model or index else ""
-        found = goals.consider(item, model, architecture(wish), data, gpus, catalogs)
+        found = goals.consider(item, model, architecture(wish.model), data, gpus, catalogs)
         considered += [
             {"item": str(item.goal), "step": one.step.id, "verdict": one.verdict} for one in found
         ]
@@ -43,7 +43,7 @@ def find(
                 name=str(wish.item.goal or wish.item.step),
                 candidates=tuple(groups[number][at[number]]),
                 given=tuple(wish.given),
-                use=tuple(kind for kind, source in wish.given.items() if not source.model),
+                use=_used(wish, groups[number][at[number]], catalogs),
                 independent=_independent(wish, groups[number][at[number]], catalogs),
             )
             for number, wish in enumerate(wishes)
@@ -59,6 +59,20 @@ def find(
                 continue
             return [], considered, str(error), wishes
         return links, considered, "", _explain(links, wishes, considered)
+
+
+def _used(wish: Wish, candidates: list[str], catalogs: Catalogs) -> tuple[str, ...]:
+    """What of the user's own has to be taken; a model only where a port can take it.
+
+    Some steps are told of the model by name alone.
+    """
+    steps = [catalogs.step(name) for name in candidates]
+    return tuple(
+        kind
+        for kind, source in wish.given.items()
+        if not source.model
+        or any(goals.takes(step, goals.reach(kind, catalogs), catalogs) for step in steps)
+    )
 
 
 def _explain(

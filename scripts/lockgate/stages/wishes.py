@@ -102,7 +102,8 @@ def _data_type(path: str, probe: Probe | None) -> str:
     """The most specific type that a user's own file surely has."""
     if probe and "mcq" in probe.kinds:
         return "benchmark_parquet"
-    return "packed_parquet" if path.endswith(".parquet") and probe is None else "raw_jsonl"
+    packed = probe is not None and "input_ids" in probe.columns
+    return "packed_parquet" if packed and path.endswith(".parquet") else "raw_jsonl"
 
 
 def _known(kind: str, catalogs: Catalogs, where: str) -> None:
@@ -131,10 +132,10 @@ def digests(path: str, root: Path) -> dict[str, str]:
     return {path: file_digest(files[0]) if full.is_file() and len(told[0]) > 2 else digest(told)}
 
 
-def architecture(wish: Wish) -> str | None:
-    """The model's architecture, where its config.json is here."""
-    path = Path(wish.model) / "config.json" if wish.model else None
-    if path is None or not path.is_file():
+def architecture(model: str) -> str | None:
+    """Class name of a model's architecture, where its config.json is here."""
+    path = Path(model) / "config.json"
+    if not model or not path.is_file():
         return None
     named = read_json(path).get("architectures") or []
     return str(named[0]) if named else None

@@ -17,7 +17,7 @@ from lockgate.stages.planner import Action, NoChain, chain, working_order
 REFERENCE = Path(__file__).parents[4] / "shared/reference/nemotron/src/nemotron/steps"
 
 IS_A = {"raw": "rows", "filtered": "rows", "translated": "rows"}
-BASES = {kind: InputNote(base_of_adapter=True) for kind in ("hf", "megatron")}
+BASES = {kind: InputNote(key=f"base_{kind}", base_of_adapter=True) for kind in ("hf", "megatron")}
 
 
 def is_a(kind, other):
@@ -193,6 +193,12 @@ def test_optional_products_are_not_relied_on():
         chain(steps, str.__eq__, act, [])
     links = chain({**steps, "make": step("make", "a", "b")}, str.__eq__, act, [])
     assert takes(links[1]) == {"b": ("b", 0)}
+
+
+def test_an_optional_input_that_the_configuration_has_no_key_for_is_left_out():
+    steps = {"use": step("use", "a? b?", "c", inputs={"a": InputNote()})}
+    (link,) = chain(steps, str.__eq__, [Action("use", ("use",), ("a", "b"))], [])
+    assert takes(link) == {"b": ("b", "given 0")}
 
 
 def test_an_optional_input_is_not_filled_with_what_is_stale():
@@ -528,7 +534,7 @@ def worlds(draw):
 
 
 @settings(
-    max_examples=300,
+    max_examples=500,
     deadline=None,
     derandomize=True,
     database=None,
