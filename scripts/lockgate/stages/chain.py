@@ -23,7 +23,7 @@ from lockgate.matrix import CATALOG, RECIPE_VERSION
 from lockgate.stages import advice, assemble, configs, nested, planner, search, wishes
 from lockgate.stages.model import RESULTS, Stage
 from lockgate.stages.rows import Probe
-from lockgate.stages.wishes import Wish
+from lockgate.stages.wishes import DATA, MODEL, UNKNOWN, Wish
 
 
 @dataclass(frozen=True)
@@ -286,13 +286,28 @@ def _questions(
             if item.method is None and len(methods[link.action]) > 1:
                 options = methods[link.action]
                 ask("method", "All weights, or low-rank adapters?", options, stage.method)
-            for port in stage.step.ports:
-                if port.required and port.type not in stage.inputs:
-                    ask(f"inputs.{port.type}", f"Where is its {port.type}?", [], None)
+            paths = {source.type: source.path for source in stage.inputs.values()}
+            if paths.get(DATA) == UNKNOWN:
+                text = "Which rows does it work on? Or put a stage with goal `generate` before it."
+                ask("data", text, [], None)
+            roles = stage.step.notes.roles
+            brought = any("checkpoint" in kind for kind in paths)
+            wants = "base_model" in roles or any(
+                "checkpoint" in one.type for one in stage.step.ports
+            )
+            nameless = wants and not (stage.model or stage.endpoint or brought)
+            if paths.get(MODEL) == UNKNOWN or nameless:
+                names = [entry.name for entry in stage.step.models]
+                ask("model", "Which base model (a name under `models`)?", names, None)
         for question in stage.step.notes.questions:
             known = question.key in stage.settings
             if not known and advice.judge(question.test, facts[stage.name]) is not False:
                 ask(question.key, question.ask, question.options, question.default)
+        asked = {one["key"] for one in found if one["stage"] == stage.name}
+        for key, value in nested.flatten(stage.config).items():
+            if value == UNKNOWN and key not in asked and stage.origin.get(key) != "input":
+                choices = [one.choices for one in stage.step.parameters if one.name == key]
+                ask(key, "It has no default: what is it to be?", sum(choices, []), None)
     return found
 
 

@@ -95,7 +95,7 @@ def chain(
             raise
         named = [actions[number].name for number in order]
         hint = f"this order works: {', '.join(named)}"
-        raise NoChain(error.action, error.missing, error.what, hint) from None
+        raise NoChain(error.action, error.missing, error.what, hint, tuple(order)) from None
 
 
 def working_order(

@@ -45,13 +45,19 @@ class NoChain(LockgateError):
     Attributes:
         action: index of the first action that cannot be reached.
         missing: for each of its candidates the required types that nothing gives or makes.
+        order: of the actions, in which there is a chain; empty: none is known.
     """
 
     def __init__(
-        self, action: int, missing: dict[str, tuple[str, ...]], what: str, hint: str
+        self,
+        action: int,
+        missing: dict[str, tuple[str, ...]],
+        what: str,
+        hint: str,
+        order: tuple[int, ...] = (),
     ) -> None:
         super().__init__(what, hint=hint)
-        self.action, self.missing = action, missing
+        self.action, self.missing, self.order = action, missing, order
 
 
 class Reach:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 from lockgate.catalog import Catalogs
 from lockgate.config import ChainConfig
 from lockgate.stages import goals, planner
-from lockgate.stages.wishes import Wish, architecture
+from lockgate.stages.model import Source
+from lockgate.stages.wishes import DATA, MODEL, UNKNOWN, Wish, architecture
 
 
 def find(
@@ -35,30 +37,67 @@ def find(
         groups.append(goals.tiers(found))
         if not groups[-1]:
             return [], considered, _unsupported(wish, found), wishes
+    try:
+        links = _links(wishes, groups, catalogs)
+    except planner.NoChain as error:
+        for guess in _unknown(wishes, error, catalogs):
+            try:
+                links, wishes = _links(guess, groups, catalogs), guess
+                break
+            except planner.NoChain:
+                continue
+        else:
+            return [], considered, " ".join(str(error).splitlines()), wishes
+    return links, considered, "", _explain(links, wishes, considered)
+
+
+def _links(
+    wishes: list[Wish], groups: list[list[list[str]]], catalogs: Catalogs
+) -> list[planner.Link]:
+    """The shortest chain through the best group of each item for which there is one.
+
+    Raises:
+        NoChain: if there is none through any group.
+    """
     at = [0] * len(groups)
     insertable = [name for name, step in catalogs.steps.items() if step.category in goals.PREPARING]
     while True:
+        chosen = [groups[number][place] for number, place in enumerate(at)]
         actions = [
             planner.Action(
                 name=str(wish.item.goal or wish.item.step),
-                candidates=tuple(groups[number][at[number]]),
+                candidates=tuple(candidates),
                 given=tuple(wish.given),
-                use=_used(wish, groups[number][at[number]], catalogs),
-                independent=_independent(wish, groups[number][at[number]], catalogs),
+                use=_used(wish, candidates, catalogs),
+                independent=_independent(wish, candidates, catalogs),
             )
-            for number, wish in enumerate(wishes)
+            for wish, candidates in zip(wishes, chosen, strict=True)
         ]
-        steps = {name: step for name, step in catalogs.steps.items()} | {
-            name: catalogs.step(name) for action in actions for name in action.candidates
-        }
+        named = {name: catalogs.step(name) for names in chosen for name in names}
         try:
-            links = planner.chain(steps, catalogs.is_a, actions, insertable)
+            return planner.chain(catalogs.steps | named, catalogs.is_a, actions, insertable)
         except planner.NoChain as error:
-            if at[error.action] + 1 < len(groups[error.action]):
-                at[error.action] += 1
-                continue
-            return [], considered, str(error), wishes
-        return links, considered, "", _explain(links, wishes, considered)
+            if at[error.action] + 1 == len(groups[error.action]):
+                raise
+            at[error.action] += 1
+
+
+def _unknown(
+    wishes: list[Wish], error: planner.NoChain, catalogs: Catalogs
+) -> Iterator[list[Wish]]:
+    """The wishes with what an item lacks as something still to be named: it becomes a question.
+
+    Not where another order of the items would do: then that is what is wrong.
+    """
+    number, wish = error.action, wishes[error.action]
+    lacking = [] if wish.item.data else [DATA]
+    lacking += [] if wish.model else [MODEL]
+    choices = [[kind] for kind in lacking] + ([lacking] if len(lacking) > 1 else [])
+    for kinds in choices if not error.order else []:
+        if all(kind in catalogs.types for kind in kinds):
+            asked = {kind: Source(type=kind, path=UNKNOWN) for kind in kinds}
+            given = dataclasses.replace(wish, given={**wish.given, **asked})
+            yield [*wishes[:number], given, *wishes[number + 1 :]]
 
 
 def _used(wish: Wish, candidates: list[str], catalogs: Catalogs) -> tuple[str, ...]:

@@ -15,6 +15,12 @@ from lockgate.stages import rows
 from lockgate.stages.model import Source
 from lockgate.stages.rows import Probe
 
+DATA, MODEL = "raw_jsonl", "checkpoint_hf"
+"""What a file of rows, and a model on the Hub, are where nothing tells more."""
+
+UNKNOWN = "???"
+"""The path of what the user has still to name."""
+
 _LARGE = 200_000_000  # bytes; larger files count by name and size
 
 
@@ -95,7 +101,7 @@ def _checkpoint(path: Path | None) -> str:
         return "checkpoint_lora"
     if path and ("iter_" in path.name or any(path.glob("latest_checkpointed_iteration.txt"))):
         return "checkpoint_megatron"
-    return "checkpoint_hf"
+    return MODEL
 
 
 def _data_type(path: str, probe: Probe | None) -> str:
@@ -103,7 +109,7 @@ def _data_type(path: str, probe: Probe | None) -> str:
     if probe and "mcq" in probe.kinds:
         return "benchmark_parquet"
     packed = probe is not None and "input_ids" in probe.columns
-    return "packed_parquet" if packed and path.endswith(".parquet") else "raw_jsonl"
+    return "packed_parquet" if packed and path.endswith(".parquet") else DATA
 
 
 def _known(kind: str, catalogs: Catalogs, where: str) -> None:
