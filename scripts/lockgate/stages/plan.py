@@ -29,6 +29,7 @@ def document(
     records = [dataclasses.asdict(check) for check in found]
     for check in records:
         log.add("check", input=f"{check['code']} {check['stage']}", result=check["compared"])
+    stages = [_stage(stage, chain) for stage in chain.stages]
     # a ceiling that the scheduler enforces; half as much again is added by the item
     hours = len(chain.stages) * config.resources.runtime_minutes / 60
     plan = {
@@ -43,7 +44,8 @@ def document(
         "questions": chain.questions,
         "data": _data(chain),
         "writers": _writers(chain),
-        "stages": [_stage(stage, chain) for stage in chain.stages],
+        "stages": stages,
+        "reader": _reader(stages),
         "considered": chain.considered,
         "checks": records,
         "prerequisites": resources["prerequisites"],
@@ -169,8 +171,6 @@ def _stage(stage: Stage, chain: Chain) -> dict[str, Any]:
     patterns = advice.patterns(chain.catalogs.patterns_for(stage.step), facts)
     commits = {one.name: one.commit for one in chain.catalogs.catalogs}
     keys = [key for who in _SHOWN for key, by in stage.origin.items() if by == who]
-    reader = [item["when"] for item in strategies if item["status"] == "for the reader"]
-    reader += [f"{one['id']}: {text}" for one in patterns for text in one["reader"]]
     record: dict[str, Any] = {
         "name": stage.name,
         "step": stage.step.id,
@@ -198,7 +198,6 @@ def _stage(stage: Stage, chain: Chain) -> dict[str, Any]:
         ],
         "strategies": strategies,
         "patterns": patterns,
-        "reader": reader,
         "command": shlex.join(build.command_line(stage, chain)),
         "explorer": None,
     }
@@ -219,6 +218,23 @@ def _stage(stage: Stage, chain: Chain) -> dict[str, Any]:
     return record
 
 
+def _reader(stages: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """What is left to the reader, each once: `of` (a step or a pattern) and `when`."""
+    told = [
+        (stage["step"], item["when"])
+        for stage in stages
+        for item in stage["strategies"]
+        if item["status"] not in ("followed", "applies", "does not apply")
+    ]
+    told += [
+        (f"pattern {item['id']}", text)
+        for stage in stages
+        for item in stage["patterns"]
+        for text in [*item["reader"], *item["not_known"]]
+    ]
+    return [{"of": of, "when": when} for of, when in dict.fromkeys(told)]
+
+
 def _errors_of(step: str, chain: Chain) -> list[Any]:
     """Failures that the step which an own step was made from knows."""
     known = chain.catalogs.steps.get(step)
@@ -232,8 +248,10 @@ def write(
     title = plan["experiment"]["name"]
     markdown = pages.render("chain.md.j2", plan=plan, links=graph.mermaid(chain.stages))
     write_text(outputs["markdown"], markdown)
-    picture = graph.svg(chain.stages)
-    write_text(outputs["html"], pages.as_html(f"Plan: {title}", markdown, picture))
+    # the page has the graph as a picture in place of its notation
+    page = pages.render("chain.md.j2", plan=plan, links=[])
+    picture = graph.svg(chain.stages) if chain.stages else ""
+    write_text(outputs["html"], pages.as_html(f"Plan: {title}", page, picture))
     write_text(
         outputs["summary"], pages.render("experiment_summary.md.j2", plan=plan, approvals=[])
     )

@@ -36,7 +36,7 @@ def find(
         ]
         groups.append(goals.tiers(found))
         if not groups[-1]:
-            return [], considered, _unsupported(wish, found), wishes
+            return [], considered, _unsupported(wish, found, catalogs), wishes
     try:
         links = _links(wishes, groups, catalogs)
     except planner.NoChain as error:
@@ -140,7 +140,7 @@ def _independent(wish: Wish, candidates: list[str], catalogs: Catalogs) -> bool:
     return wish.item.model is not None and (wish.item.data is not None or not wants_data)
 
 
-def _unsupported(wish: Wish, found: list[goals.Candidate]) -> str:
+def _unsupported(wish: Wish, found: list[goals.Candidate], catalogs: Catalogs) -> str:
     """A clear word on what no catalog can do."""
     item = wish.item
     told = " with ".join(
@@ -153,4 +153,6 @@ def _unsupported(wish: Wish, found: list[goals.Candidate]) -> str:
         if text
     )
     verdicts = "".join(f" {one.step.id}: {one.verdict}." for one in found)
-    return f"{told} is not supported by any catalog.{verdicts or ' No step has this goal.'}"
+    words = sorted({word for step in catalogs.steps.values() for word in step.notes.goals})
+    none = f" No step has this goal; there are: {', '.join(words)}."
+    return f"{told} is not supported by any catalog.{verdicts or none}"
