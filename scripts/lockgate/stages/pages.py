@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 from pathlib import Path
 from typing import Any
 
-from lockgate import pages
+from lockgate import pages, statistics
 from lockgate.files import read_json, write_json, write_text
 from lockgate.gates import read_ledger
 
@@ -14,7 +14,6 @@ SHOWN = 3
 """Rows shown of each file of rows that a stage made."""
 
 _LONGEST = 600
-_LARGEST = 1_000_000
 
 
 def review(
@@ -66,30 +65,41 @@ def report(plan: Path, manifests: list[Path], ledger: Path, html: Path) -> None:
     write_text(html, page)
 
 
+def scores(path: Path) -> list[dict[str, Any]]:
+    """Each task's score with its 95% interval, from every `scores.json` at a path.
+
+    Returns:
+        For each `task`, `metric`, `n`, `score`, `low`, `high`.
+    """
+    found = []
+    for file in sorted(path.rglob("scores.json")) if path.is_dir() else []:
+        for task in read_json(file).get("tasks", []):
+            values = [sample["score"] for sample in task.get("samples", [])]
+            if values:
+                low, high, _ = statistics.interval(values)
+                named = {"task": task["task"], "metric": task["metric"], "n": len(values)}
+                score = sum(values) / len(values)
+                found.append({**named, "score": score, "low": low, "high": high})
+    return found
+
+
 def _told(path: Path) -> dict[str, Any]:
     """A stage's manifest, with the first rows of what it made, and its scores."""
     manifest: dict[str, Any] = read_json(path)
     for output in manifest["outputs"]:
         output["samples"] = samples(Path(output["path"]))
+        output["scores"] = scores(Path(output["path"]))
     return manifest
 
 
 def samples(path: Path) -> list[dict[str, str]]:
-    """The first rows of each small file of rows or scores at a path: `file` and `text`."""
+    """The first rows of each file of rows at a path: `file` and `text`."""
     files = [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
     found = []
     for file in files:
-        if file.suffix not in (".jsonl", ".json") or file.stat().st_size > _LARGEST:
+        if file.suffix != ".jsonl":
             continue
-        text = file.read_text(encoding="utf-8", errors="replace")
-        if file.suffix == ".jsonl":
-            lines = [line for line in text.splitlines() if line.strip()][:SHOWN]
-        elif "score" in text and "metrics" not in file.name:
-            try:
-                lines = [json.dumps(json.loads(text), ensure_ascii=False)]
-            except ValueError:
-                continue
-        else:
-            continue
+        with open(file, encoding="utf-8", errors="replace") as handle:
+            lines = [line for line in itertools.islice(handle, SHOWN) if line.strip()]
         found += [{"file": file.name, "text": line[:_LONGEST]} for line in lines]
     return found[: 4 * SHOWN]

@@ -11,7 +11,8 @@ from lockgate.config import ChainConfig
 from lockgate.config.stages import StageItem
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest, read_json
-from lockgate.stages import rows
+from lockgate.stages import nested, rows
+from lockgate.stages.checks.configuration import is_secret
 from lockgate.stages.model import Source
 from lockgate.stages.rows import Probe
 
@@ -58,6 +59,7 @@ def read(
     names = {item.name for item in config.stages if item.name}
     for index, item in enumerate(config.stages):
         where = f"{source}: stages[{index}]"
+        _refuse_secrets(item, where)
         given: dict[str, Source] = {}
         files: dict[str, str] = {}
         if item.model is not None:
@@ -87,6 +89,20 @@ def read(
                 probes[value] = rows.probe(str(root / value))
         found.append(Wish(item, model, identity, given, files))
     return found
+
+
+def _refuse_secrets(item: StageItem, where: str) -> None:
+    """Stop before a secret gets into a plan, a configuration or a log."""
+    url = {"endpoint.url": item.endpoint.url} if item.endpoint else {}
+    values = {f"with.{key}": value for key, value in nested.flatten(item.with_).items()} | url
+    for key, value in values.items():
+        if is_secret(key, value):
+            raise LockgateError(
+                "it holds what looks like a secret (not shown)",
+                where=f"{where}.{key}",
+                hint="name the environment variable that holds it, like ${oc.env:NAME}; replace "
+                "the secret if anybody else could read this file",
+            )
 
 
 def _relative(path: Path | None, root: Path) -> Path | None:

@@ -34,7 +34,7 @@ def secrets(context: Context) -> Iterator[Check]:
     for stage in context.stages:
         values = list(leaves(stage.config))
         both = [*values, *stage.settings.items()]
-        found = list(dict.fromkeys(key for key, value in both if _is_secret(key, value)))
+        found = list(dict.fromkeys(key for key, value in both if is_secret(key, value)))
         if found:
             yield Check(
                 code,
@@ -48,9 +48,10 @@ def secrets(context: Context) -> Iterator[Check]:
             yield Check(code, stage.name, "ok", f"no secret in {len(values)} values")
 
 
-def _is_secret(key: str, value: Any) -> bool:
+def is_secret(key: str, value: Any) -> bool:
+    """Whether a value looks like a secret, by its key or by its form."""
     if isinstance(value, dict | list):
-        return any(_is_secret(f"{key}.{inner}", leaf) for inner, leaf in leaves(value))
+        return any(is_secret(f"{key}.{inner}", leaf) for inner, leaf in leaves(value))
     name = key.split(".")[-1]
     if isinstance(value, str) and _KNOWN.search(value):
         return True
