@@ -92,10 +92,11 @@ class Pipeline:
             f"{self.results}/preview/review.json",
             f"{self.results}/preview/review.html",
         ]
+        closed = self.closed  # also where no approval helps: that is said each time
         if self.gates.blocked:
             return plan
-        if self.closed:
-            return plan if self.closed.gate == "plan" else plan + preview
+        if closed:
+            return plan if closed.gate == "plan" else plan + preview
         return [
             *plan,
             *preview,

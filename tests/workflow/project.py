@@ -17,7 +17,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("workflow", "scripts", "profiles", "config", "local", "slurm")
-LIGHT = {"all", "resolve", "learn", "plan", "build_summary", "review", "report", "validate_report"}
+LIGHT = {
+    "all", "resolve", "learn", "plan", "build_summary", "review", "report", "validate_report",
+    "review_stages", "report_stages",
+}  # fmt: skip
 """Rules that only write down what is known; everything else spends time or decides a result."""
 
 

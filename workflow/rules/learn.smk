@@ -8,8 +8,8 @@ other experiments (never this one's: its own results must not change its plan).
 
 rule learn:
     output:
-        catalog=f"{RESULTS}/learn/catalog.json",
         **PIPELINE.schemas,
+        catalog=f"{RESULTS}/learn/catalog.json",
         prior_runs=f"{RESULTS}/learn/prior_runs.csv",
         log=f"{RESULTS}/learn/log.jsonl",
     log:

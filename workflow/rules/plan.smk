@@ -15,13 +15,13 @@ rule plan:
         prior_runs=rules.learn.output.prior_runs,
         learn_log=rules.learn.output.log,
     output:
+        **PIPELINE.tables,
         plan=f"{RESULTS}/plan/plan.json",
         markdown=f"{RESULTS}/plan/plan.md",
         html=f"{RESULTS}/plan/plan.html",
         summary=f"{RESULTS}/plan/experiment_summary.md",
         log=f"{RESULTS}/plan/log.jsonl",
         design_log=f"{RESULTS}/plan/design-experiment.log",
-        **PIPELINE.tables,
     log:
         f"{RESULTS}/logs/plan.log",
     localrule: True

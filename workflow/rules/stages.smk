@@ -60,8 +60,8 @@ rule smoke_stage:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        nodes=lambda wildcards: PIPELINE.stages[wildcards.stage].nodes,
         **heavy(gpus=lambda wildcards: PIPELINE.gpus(wildcards.stage)),
+        nodes=lambda wildcards: PIPELINE.stages[wildcards.stage].nodes,
     params:
         ledger=PIPELINE.ledger,
     shell:
@@ -104,8 +104,8 @@ rule stage:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        nodes=lambda wildcards: PIPELINE.stages[wildcards.stage].nodes,
         **heavy(gpus=lambda wildcards: PIPELINE.gpus(wildcards.stage)),
+        nodes=lambda wildcards: PIPELINE.stages[wildcards.stage].nodes,
     params:
         ledger=PIPELINE.ledger,
         smoke=lambda wildcards: PIPELINE.item(f"smoke/{wildcards.stage}"),

@@ -157,7 +157,9 @@ class _Loader:
         for file in [*configs, path.with_name("step.py")]:
             text = reader.text(file) if file.is_file() else None
             # a configuration that was installed here is no part of the step
-            if text is not None and not text.startswith(MARK):
+            if text is not None and text.startswith(MARK):
+                del reader.files[reader.name(file)]
+            elif text is not None:
                 own[reader.name(file)] = reader.files[reader.name(file)]
         folder = reader.name(path.parent)
         return step.model_copy(

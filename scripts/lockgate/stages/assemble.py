@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lockgate.catalog.model import InputNote, Step
-from lockgate.config.stages import StageItem
+from lockgate.errors import LockgateError
 from lockgate.files import digest
 from lockgate.stages import configs, nested
 from lockgate.stages.model import PREFIXES, RESULTS, Source, Stage
@@ -28,6 +28,7 @@ def stages(
     nodes: int,
     gpus: int,
     advise: Callable[[list[Stage]], Advised],
+    source: str = "",
 ) -> list[Stage]:
     """The stages of a chain, in order.
 
@@ -37,7 +38,12 @@ def stages(
         steps: all steps by id.
         nodes, gpus: what a job may have, where the item says nothing.
         advise: what needs and followed advice set, from the stages as they are without it.
+        source: the configuration, for messages.
+
+    Raises:
+        LockgateError: if an item names a stage for an input that it cannot take from it.
     """
+    _refuse_names(links, wishes, steps, source)
     names = _names(links, wishes, steps)
     planned = [
         _plan(links, number, names, wishes[_serves(links, number)], steps, nodes, gpus)
@@ -65,6 +71,42 @@ def _names(links: list[Link], wishes: list[Wish], steps: dict[str, Step]) -> lis
             name = f"{base}-{number}"
         names.append(name)
     return names
+
+
+def _refuse_names(
+    links: list[Link], wishes: list[Wish], steps: dict[str, Step], source: str
+) -> None:
+    """Stop where an input is to come from a stage that does not make it, or that comes later."""
+    for index, wish in enumerate(wishes):
+        taken = [
+            use.type
+            for number, link in enumerate(links)
+            if _serves(links, number) == index
+            for use in link.inputs
+            if use.producer is not None
+        ]
+        for kind, value in wish.item.inputs.items():
+            if kind in wish.given:
+                continue
+            before = [
+                steps[link.step]
+                for link in links
+                if link.action is not None
+                and link.action < index
+                and wishes[link.action].item.name == value
+            ]
+            made = [port.type for step in before for port in step.produces]
+            if kind in made and kind in taken:
+                continue
+            what = f"no earlier stage is named '{value}'"
+            if before:
+                what = f"stage '{value}' makes {', '.join(made) or 'nothing'}"
+                what += "" if kind not in made else f", but {kind} is not taken from a stage here"
+            raise LockgateError(
+                what,
+                where=f"{source}: stages[{index}].inputs.{kind}",
+                hint="name an earlier stage that makes it, or give a path",
+            )
 
 
 def _plan(
@@ -121,7 +163,9 @@ def _wire(
         for use in link.inputs:
             if use.producer is not None:
                 note = stage.step.notes.inputs.get(use.port)
-                made = _made_by(done[use.producer], use.type)
+                named = wish.item.inputs.get(use.type)
+                before = next((one for one in done if one.name == named), done[use.producer])
+                made = _made_by(before, use.type)
                 # where the step itself finds the newest checkpoint, it is given the parent
                 inputs[use.port] = (
                     dataclasses.replace(made, iterations="") if note and note.parent else made
@@ -129,12 +173,10 @@ def _wire(
             else:
                 own = wishes[use.action if use.action is not None else 0]
                 inputs[use.port] = own.given[use.type]
-        if link.action is not None:
-            inputs |= _named_inputs(wish.item, stage.step, done)
         settings, origin = _settings(stage, inputs, wish, link, lengths, advice)
         key = digest(
             [stage.step.digest, settings, [dataclasses.asdict(i) for i in inputs.values()]]
-            + [wish.identity, wish.files]
+            + _content(wishes, inputs, settings)
         )
         outputs, writes = _outputs(stage, key)
         base = f"{RESULTS}/stages/{stage.name}/{key}"
@@ -159,6 +201,18 @@ def _wire(
     return done
 
 
+def _content(
+    wishes: list[Wish], inputs: dict[str, Source], settings: dict[str, Any]
+) -> list[dict[str, str]]:
+    """Digests of the models and of the user's files that a stage works on, and of no others."""
+    paths = {source.path for source in inputs.values()}
+    models = paths | {value for value in settings.values() if isinstance(value, str)}
+    return [
+        {wish.model: wish.identity for wish in wishes if wish.model in models},
+        {path: sha for wish in wishes for path, sha in wish.files.items() if path in paths},
+    ]
+
+
 def _made_by(stage: Stage, kind: str) -> Source:
     note = stage.step.notes.outputs.get(kind)
     return Source(
@@ -167,16 +221,6 @@ def _made_by(stage: Stage, kind: str) -> Source:
         stage=stage.name,
         iterations=note.iterations if note else "",
     )
-
-
-def _named_inputs(item: StageItem, step: Step, done: list[Stage]) -> dict[str, Source]:
-    """Inputs that the item takes from an earlier stage by its name."""
-    found = {}
-    by_name = {stage.name: stage for stage in done}
-    for kind, value in item.inputs.items():
-        if value in by_name and kind in by_name[value].outputs:
-            found[kind] = _made_by(by_name[value], kind)
-    return found
 
 
 def _settings(

@@ -172,7 +172,7 @@ def read(values: Any, source: str, root: Path = Path("."), builtin: Path = CATAL
 
     steps = {link.step: catalogs.step(link.step) for link in links}
     resources = config.resources
-    stages = assemble.stages(links, wanted, steps, resources.nodes, resources.gpus, advise)
+    stages = assemble.stages(links, wanted, steps, resources.nodes, resources.gpus, advise, source)
     return Chain(
         config=config,
         source=source,
@@ -272,7 +272,9 @@ def _questions(
 ) -> list[dict[str, Any]]:
     """What the plan does not know: never assumed."""
     found: list[dict[str, Any]] = []
+    unknown: set[str] = set()
     for stage, link in zip(stages, links, strict=True):
+        unknown |= {one.type for one in stage.inputs.values() if one.path == UNKNOWN}
 
         def ask(
             key: str, text: str, options: list[Any], default: Any, name: str = stage.name
@@ -286,19 +288,20 @@ def _questions(
             if item.method is None and len(methods[link.action]) > 1:
                 options = methods[link.action]
                 ask("method", "All weights, or low-rank adapters?", options, stage.method)
-            paths = {source.type: source.path for source in stage.inputs.values()}
-            if paths.get(DATA) == UNKNOWN:
+            # also what was inserted for it may lack something
+            if DATA in unknown:
                 text = "Which rows does it work on? Or put a stage with goal `generate` before it."
                 ask("data", text, [], None)
             roles = stage.step.notes.roles
-            brought = any("checkpoint" in kind for kind in paths)
+            brought = any("checkpoint" in one.type for one in stage.inputs.values())
             wants = "base_model" in roles or any(
                 "checkpoint" in one.type for one in stage.step.ports
             )
             nameless = wants and not (stage.model or stage.endpoint or brought)
-            if paths.get(MODEL) == UNKNOWN or nameless:
+            if MODEL in unknown or nameless:
                 names = [entry.name for entry in stage.step.models]
                 ask("model", "Which base model (a name under `models`)?", names, None)
+            unknown = set()
         for question in stage.step.notes.questions:
             known = question.key in stage.settings
             if not known and advice.judge(question.test, facts[stage.name]) is not False:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lockgate import gates, journal, pages
 from lockgate.files import digest, write_json, write_text
-from lockgate.stages import advice, build, checks, graph
+from lockgate.stages import advice, build, checks, configs, graph
 from lockgate.stages.chain import Chain
 from lockgate.stages.model import RESULTS, Check, Stage
 
@@ -25,7 +25,12 @@ def document(
     config = chain.config
     for one in chain.considered:
         log.add("consider a step", input=f"{one['item']}: {one['step']}", result=one["verdict"])
-    found = [*checks.run(context(chain, resources)), *_launches(chain)]
+    found = [
+        *_catalog_files(chain),
+        *checks.run(context(chain, resources)),
+        *_keys(chain),
+        *_launches(chain),
+    ]
     records = [dataclasses.asdict(check) for check in found]
     for check in records:
         log.add("check", input=f"{check['code']} {check['stage']}", result=check["compared"])
@@ -81,6 +86,33 @@ def _shown(value: Any, results: str) -> Any:
     if isinstance(value, list):
         return [_shown(item, results) for item in value]
     return value.replace(RESULTS, results) if isinstance(value, str) else value
+
+
+def _catalog_files(chain: Chain) -> list[Check]:
+    """What is wrong with the catalogs' files, and which of two steps with one id is taken."""
+    found = []
+    for problem in chain.catalogs.problems:
+        told, fix = f"{problem.where}: {problem.what}", problem.hint or "mend the file"
+        found.append(Check("catalog.file", "", "warning", told, fix, "warning"))
+    for name, hidden in chain.catalogs.hidden.items():
+        for stage in chain.stages:
+            if stage.step.id == hidden.id and stage.step.catalog != hidden.catalog:
+                told = f"{hidden.id} of catalog {stage.step.catalog} comes first; {name} is there"
+                fix = f"write `step: {name}` to take that one"
+                found.append(Check("catalog.precedence", stage.name, "warning", told, fix, "note"))
+    return found
+
+
+def _keys(chain: Chain) -> list[Check]:
+    """Keys that a stage sets and its step does not know."""
+    found = []
+    for stage in chain.stages:
+        for key, near in configs.unsupported(stage.step, stage.settings):
+            fix = f"write {near}" if near else "leave it out"
+            found.append(
+                Check("config.keys", stage.name, "warning", f"{stage.step.id} has no {key}", fix)
+            )
+    return found
 
 
 def _launches(chain: Chain) -> list[Check]:

@@ -47,7 +47,7 @@ def find(
             except planner.NoChain:
                 continue
         else:
-            return [], considered, " ".join(str(error).splitlines()), wishes
+            return [], considered, f"{error.what}; {error.hint}", wishes
     return links, considered, "", _explain(links, wishes, considered)
 
 

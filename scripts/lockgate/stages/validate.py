@@ -211,15 +211,15 @@ def dry_run(
     if lacking := runner.available(step):
         return Check(code, stage, "not checked", told, lacking, "note")
     try:
-        command = runner.command(step, config, profile, True)
+        # the command may be run from another directory
+        command = runner.command(step, config.resolve(), profile, True)
     except LockgateError as error:
         return Check(code, stage, "not checked", told, f"{error.what}; {error.hint}", "note")
     told = f"`{shlex.join(command)}`"
-    place = getattr(runner, "directory", None)
     try:
         child = subprocess.Popen(
             command,
-            cwd=place(step) if place else step.directory,
+            cwd=runner.directory(step, Path.cwd()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -56,7 +56,7 @@ def read(
     """What the user brings to each item; a model stays the base until another is named."""
     found: list[Wish] = []
     model, identity = "", ""
-    names = {item.name for item in config.stages if item.name}
+    names = [item.name for item in config.stages if item.name]
     for index, item in enumerate(config.stages):
         where = f"{source}: stages[{index}]"
         _refuse_secrets(item, where)
@@ -83,10 +83,11 @@ def read(
             files |= digests(item.data, root)
         for kind, value in item.inputs.items():
             _known(kind, catalogs, f"{where}.inputs.{kind}")
+            if value in names:
+                continue  # its product is there once the chain is; see `assemble`
             given[kind] = Source(type=kind, path=value)
-            if value not in names:
-                files |= digests(value, root)
-                probes[value] = rows.probe(str(root / value))
+            files |= digests(value, root)
+            probes[value] = rows.probe(str(root / value))
         found.append(Wish(item, model, identity, given, files))
     return found
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lockgate import catalog, tools
+from lockgate.catalog.model import MARK
 from lockgate.errors import LockgateError
 
 ROOT = Path(__file__).parents[3]
@@ -258,6 +259,18 @@ def test_a_changed_file_changes_the_digest_of_its_step_alone(whole, name):
     assert {key for key in before.files if before.files[key] != after.files[key]} == {name}
     pairs = zip(before.steps, after.steps, strict=True)
     assert [old.id for old, new in pairs if old.digest != new.digest] == ["sft/train"]
+
+
+def test_a_configuration_that_was_placed_in_a_steps_folder_changes_nothing(whole):
+    before = load(whole)
+    folder = before.steps[0].directory / "config"
+    folder.mkdir(exist_ok=True)
+    (folder / "placed.yaml").write_text(f"{MARK}: stage sft.\nvalue: 1\n")
+    after = load(whole)
+    assert (after.files, after.steps) == (before.files, before.steps)
+    (folder / "own.yaml").write_text("value: 1\n")
+    changed = load(whole)
+    assert len(changed.files) == len(before.files) + 1 and changed.steps != before.steps
 
 
 def test_digests_cover_every_file_and_do_not_depend_on_where_the_catalog_is(whole, tmp_path):

@@ -66,10 +66,8 @@ def brief(document):
         lines += [
             f"  {one['code']} {one['stage']}: {one['compared']} -> {one['fix']}" for one in found
         ]
-    lines += [
-        "",
-        f"ok: {', '.join(sorted({one['code'] for one in document['checks'] if one['status'] == 'ok'}))}",
-    ]
+    fine = {one["code"] for one in document["checks"] if one["status"] == "ok"}
+    lines += ["", f"ok: {', '.join(sorted(fine))}"]
     lines += ["", f"questions: {len(document['questions'])}"]
     lines += [
         f"  {one['stage']} {one['key']}: default {one['default']}" for one in document["questions"]

@@ -214,13 +214,17 @@ class Runner:
             raise LockgateError("there is no dry run", hint="see its smoke run")
         return [sys.executable, "-c", self.program, str(config), profile, str(dry)]
 
+    def directory(self, step, project):
+        return step.directory
+
 
 def dry(written, *arguments, **options):
     return validate.dry_run(Runner(*arguments), written.step, Path("mine.yaml"), **options)
 
 
 def test_the_tools_own_dry_run_decides(written):
-    accepts = "import sys; sys.exit(sys.argv[1:] != ['mine.yaml', 'slurm', 'True'])"
+    mine = str(Path("mine.yaml").resolve())  # it is run from another directory
+    accepts = f"import sys; sys.exit(sys.argv[1:] != [{mine!r}, 'slurm', 'True'])"
     assert dry(written, accepts, profile="slurm", stage="sft").status == "ok"
     refuses = "print('first'); print('unknown key: itres'); raise SystemExit(3)"
     fault = dry(written, refuses)
