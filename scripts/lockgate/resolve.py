@@ -18,7 +18,7 @@ from lockgate.files import locked, read_json, read_jsonl, write_json
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
 from lockgate.stages.chain import Chain
-from lockgate.stages.wishes import architecture
+from lockgate.stages.wishes import absent, architecture
 
 COMMANDS = ("snakemake", "sbatch", "nvidia-smi")
 
@@ -81,7 +81,7 @@ def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -
     records += [_model(name, matrix) for name in config.models]
     records += _data(matrix)
     if config.data.endpoint and config.data.endpoint.url:
-        records.append(_endpoint(config.data.endpoint))
+        records.append(_endpoint(config.data.endpoint, "data.endpoint.url"))
     machine = measure(config)
     if config.resources.gpus and not machine["gpus"] and not found["commands"]["sbatch"]["path"]:
         records.append(
@@ -120,12 +120,18 @@ def resolve_chain(chain: Chain, journal: Journal) -> tuple[dict[str, Any], dict[
             told = {**record, "architecture": architecture(record["path"])}
             files |= dict.fromkeys([*known, str(entry.path)], told)
     for path, probe in chain.probes.items():
-        there = probe is not None
-        record = {"kind": "data file", "name": path, "status": "found" if there else "not checked"}
-        records.append(record | ({} if there else {"detail": "it is not a file here"}))
-    for wish in chain.wishes:
+        record = {"kind": "data file", "name": path, "status": "found"}
+        if absent(path):
+            told = {"status": "missing", "detail": "it is not here", "fix": "put it there"}
+            records.append(record | told)
+        elif probe is None:
+            record["status"] = "not checked"
+            records.append(record | {"detail": "it holds no rows, or is a Hub id"})
+        else:
+            records.append(record)
+    for index, wish in enumerate(chain.wishes):
         if wish.item.endpoint:
-            records.append(_endpoint(wish.item.endpoint))
+            records.append(_endpoint(wish.item.endpoint, f"stages[{index}].endpoint.url"))
     found_here = _numbered(records, measure(chain.config), journal)
     return found, {**found_here, "model_files": files}
 
@@ -195,7 +201,7 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
     return records
 
 
-def _endpoint(endpoint: Any) -> dict[str, Any]:
+def _endpoint(endpoint: Any, key: str) -> dict[str, Any]:
     record = {"kind": "endpoint", "name": endpoint.url}
     if endpoint.api_key_env and not os.environ.get(endpoint.api_key_env):
         return {
@@ -213,7 +219,7 @@ def _endpoint(endpoint: Any) -> dict[str, Any]:
             **record,
             "status": "missing",
             "detail": f"no connection to {parts.hostname}:{port} ({error})",
-            "fix": "start the endpoint, or mend its url",
+            "fix": f"start the endpoint, or mend {key}",
         }
     return {**record, "status": "found", "detail": "accepts connections"}
 

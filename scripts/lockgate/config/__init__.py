@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from lockgate.config.data import Data
 from lockgate.config.evaluation import Evaluation
@@ -98,6 +98,15 @@ class ChainConfig(Common):
         description="Also place each built configuration as a new file in its step's own "
         "configuration directory.",
     )
+
+    @field_validator("stages")
+    @classmethod
+    def _have_own_names(cls, stages: list[StageItem]) -> list[StageItem]:
+        names = [stage.name for stage in stages if stage.name]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two stages have the name {' and '.join(twice)}: give each its own")
+        return stages
 
 
 def load(values: Any, source: str) -> Config | ChainConfig:

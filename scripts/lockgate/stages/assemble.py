@@ -10,6 +10,7 @@ from lockgate.catalog.model import InputNote, Step
 from lockgate.errors import LockgateError
 from lockgate.files import digest
 from lockgate.stages import configs, nested
+from lockgate.stages.checks.context import trains
 from lockgate.stages.model import PREFIXES, RESULTS, Source, Stage
 from lockgate.stages.planner import Link
 from lockgate.stages.wishes import Wish
@@ -43,6 +44,8 @@ def stages(
     Raises:
         LockgateError: if an item names a stage for an input that it cannot take from it.
     """
+    if not links:
+        return []
     _refuse_names(links, wishes, steps, source)
     names = _names(links, wishes, steps)
     planned = [
@@ -173,7 +176,7 @@ def _wire(
             else:
                 own = wishes[use.action if use.action is not None else 0]
                 inputs[use.port] = own.given[use.type]
-        settings, origin = _settings(stage, inputs, wish, link, lengths, advice)
+        settings, origin = _settings(stage, inputs, wish, link, lengths.get(number), advice)
         key = digest(
             [stage.step.digest, settings, [dataclasses.asdict(i) for i in inputs.values()]]
             + _content(wishes, inputs, settings)
@@ -228,7 +231,7 @@ def _settings(
     inputs: dict[str, Source],
     wish: Wish,
     link: Link,
-    lengths: dict[int, Any],
+    length: Any,
     advice: Advised,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """What differs from the step's defaults, and who set it; the later wins."""
@@ -267,7 +270,6 @@ def _settings(
     for who, values in advice.get(stage.name, []):
         if who != "need":
             put(values, who)
-    length = lengths.get(id(wish))
     if length is not None:
         role("sequence_length", length, "alignment")
     if link.action is not None:
@@ -284,29 +286,49 @@ def _settings(
 
 
 def _lengths(planned: list[Stage], links: list[Link], wishes: list[Wish]) -> dict[int, Any]:
-    """For each wish the one sequence length of its preparation and training.
+    """By link the one sequence length of a stage and of the preparation that feeds it.
 
-    What the user set anywhere, else what the step that does the work has by default. Only
-    where a preparation was inserted for it is there anything to align.
+    What the user set for the stage, else for its preparation, else what the stage's step has by
+    default; the last only where there is a preparation to align.
     """
     found: dict[int, Any] = {}
-    for number, (stage, link) in enumerate(zip(planned, links, strict=True)):
-        keys = stage.step.notes.roles.get("sequence_length", ())
-        if link.action is None or not keys:
+    for number, stage in enumerate(planned):
+        action = links[number].action
+        if action is None or not _length_keys(stage):
             continue
-        wish = wishes[link.action]
-        own = configs.expand(stage.step, nested.flatten(wish.item.with_))
-        chosen = [own[key] for key in keys if key in own]
-        before = [
-            other
-            for at, other in enumerate(planned[:number])
-            if _serves(links, at) == link.action and "sequence_length" in other.step.notes.roles
-        ]
-        defaults = [nested.get(configs.read_config(stage.step), key) for key in keys]
-        defaults = [value for value in defaults if value is not None]
-        if chosen or (before and defaults):
-            found[id(wish)] = chosen[0] if chosen else defaults[0]
+        group = [number, *_preparing(planned, links, number)]
+        own = [_own_length(planned[at], links[at], wishes) for at in group]
+        defaults = configs.read_config(stage.step)
+        usual = [nested.get(defaults, key) for key in _length_keys(stage)]
+        chosen = [value for value in own if value is not None]
+        chosen += [value for value in usual if value is not None] if len(group) > 1 else []
+        if chosen:
+            found |= dict.fromkeys(group, chosen[0])
     return found
+
+
+def _length_keys(stage: Stage) -> tuple[str, ...]:
+    return tuple(stage.step.notes.roles.get("sequence_length", ()))
+
+
+def _own_length(stage: Stage, link: Link, wishes: list[Wish]) -> Any:
+    """The sequence length that the user set for a stage; None: none."""
+    if link.action is None:
+        return None
+    own = configs.expand(stage.step, nested.flatten(wishes[link.action].item.with_))
+    return next((own[key] for key in _length_keys(stage) if key in own), None)
+
+
+def _preparing(planned: list[Stage], links: list[Link], number: int) -> list[int]:
+    """Links that a link rests on and that have a sequence length, back to what trains."""
+    found, waiting = [], [number]
+    while waiting:
+        for use in links[waiting.pop()].inputs:
+            at = use.producer
+            if at is not None and at not in found and not trains(planned[at]):
+                found.append(at)
+                waiting.append(at)
+    return [at for at in found if _length_keys(planned[at])]
 
 
 def _outputs(stage: Stage, key: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -51,7 +51,7 @@ def consider(
     """
     reached = reach(data_type, catalogs) if data_type else None
     found = [
-        _judge(step, item, model, architecture, reached, gpus, catalogs)
+        _judge(step, item, model, architecture, data_type, reached, gpus, catalogs)
         for step in catalogs.with_goal(str(item.goal))
     ]
     order = {candidate.step.id: number for number, candidate in enumerate(found)}
@@ -75,6 +75,7 @@ def _judge(
     item: StageItem,
     model: str,
     architecture: str | None,
+    data_type: str | None,
     reached: set[str] | None,
     gpus: int,
     catalogs: Catalogs,
@@ -83,7 +84,7 @@ def _judge(
     if item.method and notes.methods and item.method not in notes.methods:
         return Candidate(step, f"it has no method {item.method}", None)
     if reached is not None and not takes(step, reached, catalogs):
-        return Candidate(step, "nothing turns the data into what it consumes", None)
+        return Candidate(step, f"nothing turns {data_type} into what it consumes", None)
     if item.tasks and "tasks" not in notes.roles:
         return Candidate(step, "its configuration names no tasks", None)
     if item.endpoint and "endpoint_url" not in notes.roles:

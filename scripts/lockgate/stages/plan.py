@@ -138,7 +138,6 @@ def _launches(chain: Chain) -> list[Check]:
 def context(chain: Chain, resources: dict[str, Any]) -> checks.Context:
     """What the checks look at."""
     ids = {stage.step.id for stage in chain.stages}
-    looked_at = {one["step"] for one in chain.considered} - ids
     return checks.Context(
         stages=chain.stages,
         catalogs=chain.catalogs,
@@ -147,7 +146,9 @@ def context(chain: Chain, resources: dict[str, Any]) -> checks.Context:
         gpus=chain.config.resources.gpus,
         probes=chain.probes,
         model_files=resources["model_files"],
-        alternatives=[chain.catalogs.step(name) for name in sorted(looked_at)],
+        alternatives=[
+            step for name, step in sorted(chain.catalogs.steps.items()) if name not in ids
+        ],
         environ=dict(os.environ),
     )
 

@@ -302,7 +302,10 @@ class _Search(Reach):
         for choice in itertools.product(*options):
             taken = {port.type: at for port, at in zip(ports, choice, strict=True) if at >= 0}
             for port in ports:
-                if port.type in bases:
+                at = taken.get(port.type, -1)
+                # a base that the user names for the action itself is compared, not replaced
+                named = not every and at >= 0 and state.facts[at].action == state.action
+                if port.type in bases and not named:
                     adapters = required or set(taken) - set(bases)
                     self._take_base(port, taken, adapters, state.facts)
             yield tuple(taken.items())

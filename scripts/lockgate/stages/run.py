@@ -16,7 +16,7 @@ from lockgate.files import digest, locked, read_yaml, write_json, write_yaml
 from lockgate.gates import require
 from lockgate.stages import outputs
 from lockgate.stages.model import RESULTS
-from lockgate.stages.wishes import digests
+from lockgate.stages.wishes import absent, digests
 
 ROOTS = "LOCKGATE_ROOTS"
 """Variable in which the pipeline tells its jobs where the catalogs are (`name=path`, by `:`)."""
@@ -44,6 +44,13 @@ def run_stage(spec: Path, config: Path, ledger: Path, smoke: str, threads: int, 
                 f"{path} changed after this was built from it",
                 where=str(spec),
                 hint="run the pipeline again",
+            )
+    for source in document["inputs"].values():
+        if source["stage"] is None and absent(source["path"]):
+            raise LockgateError(
+                f"{source['path']} is not here",
+                where=str(spec),
+                hint=f"put the {source['type']} of stage {document['stage']} there",
             )
     item = f"{spec.parent.name}/{spec.stem}:{digest(document)}"
     require(ledger, "plan", item)

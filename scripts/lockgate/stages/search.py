@@ -135,6 +135,8 @@ def _independent(wish: Wish, candidates: list[str], catalogs: Catalogs) -> bool:
     """Whether the item brings everything itself, rather than taking what came before."""
     if wish.item.endpoint:
         return True
+    if set(wish.item.inputs) - set(wish.given):
+        return False  # what an earlier stage makes, by its name
     ports = [port.type for name in candidates for port in catalogs.step(name).consumes]
     wants_data = any(kind not in goals.CHECKPOINTS for kind in ports)
     return wish.item.model is not None and (wish.item.data is not None or not wants_data)

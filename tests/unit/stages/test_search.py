@@ -162,7 +162,7 @@ def test_an_unknown_step_is_told_with_the_nearest(shop):
         ),
         (
             {**SFT, "data_type": "marks"},
-            ["nothing turns the data into what it consumes"],
+            ["nothing turns marks into what it consumes"],
         ),
     ],
 )

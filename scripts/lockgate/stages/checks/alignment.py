@@ -36,6 +36,8 @@ def tokenizer(context: Context) -> Iterator[Check]:
         pairs = list(own.items())
         for key, value in pairs[1:]:
             yield _same_tokenizer(context, stage, pairs[0], (key, value), stage)
+        if any(note.base_of_adapter for note in stage.step.notes.inputs.values()):
+            continue  # which model it works on is what `lora.base` compares
         for before in context.ancestors(stage, past_training=False):
             theirs = list(_tokenizers(context, before).items())
             if pairs and theirs:

@@ -124,7 +124,7 @@ def lora_base(context: Context) -> Iterator[Check]:
             )
         else:
             kind = next(iter(named), bases[0])
-            yield Check(code, stage.name, "warning", told, f"set inputs.{kind} to {trained[0]}")
+            yield Check(code, stage.name, "warning", told, f"take {trained[0]} for {kind}")
 
 
 def _trainer(context: Context, source: Source) -> Stage | None:
