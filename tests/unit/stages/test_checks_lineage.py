@@ -100,12 +100,12 @@ def test_a_merge_into_the_model_that_was_trained_is_fine():
 def test_a_merge_into_another_model_is_told_the_right_one():
     check = only("lora.base", *merged("org/model-8B-Instruct"))
     assert check.status == "warning"
-    assert check.fix == f"set inputs.checkpoint_hf to {BASE}"
+    assert check.fix == f"take {BASE} for checkpoint_hf"
 
 
 def test_a_merge_without_a_base_is_told_the_right_one():
     check = only("lora.base", *merged(None))
-    assert (check.status, check.fix) == ("warning", f"set inputs.checkpoint_hf to {BASE}")
+    assert (check.status, check.fix) == ("warning", f"take {BASE} for checkpoint_hf")
 
 
 def test_a_base_that_is_written_into_the_configuration_counts():
