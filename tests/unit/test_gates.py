@@ -20,6 +20,7 @@ class Desk:
         self.needed = {"plan": list(ITEMS), "preview": ["data/data:1"]}
         self.fingerprint = "now"
         self.approvers = None
+        self.blocked = ""
 
     @property
     def gates(self):
@@ -29,6 +30,7 @@ class Desk:
             self.needed,
             self.fingerprint,
             self.approvers,
+            self.blocked,
         )
 
     def write(self, gate="plan", covers=None, age=100, **more):
@@ -328,3 +330,16 @@ def test_a_link_to_somebodys_file_is_no_marker(desk, tmp_path):
 
 def test_a_small_estimate_has_a_ceiling_above_it(tmp_path):
     assert float(hours_item(tmp_path / "ledger", 0.0001).split()[-1]) > 0.0001
+
+
+def test_no_approval_opens_what_is_blocked(tmp_path):
+    desk = Desk(tmp_path)
+    desk.approve()
+    desk.blocked = "it has no stages"
+    state = desk.gates.state("plan")
+    assert (state.open, state.blocked, state.to_approve) == (False, True, False)
+    told = desk.gates.message(state)
+    assert "it has no stages" in told and "Edit the configuration" in told
+    assert "touch" not in told
+    desk.blocked = ""
+    assert desk.gates.state("plan").open

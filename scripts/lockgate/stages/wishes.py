@@ -86,7 +86,9 @@ def read(
         for kind, value in item.inputs.items():
             _known(kind, catalogs, f"{where}.inputs.{kind}")
             if value in names:
-                continue  # its product is there once the chain is; see `assemble`
+                # its product is there once the chain is; see `assemble`
+                given.pop(kind, None)
+                continue
             given[kind] = Source(type=kind, path=value)
             files |= digests(value, root)
             probes[value] = rows.probe(str(root / value))

@@ -276,3 +276,32 @@ def test_a_key_that_yaml_does_not_read_as_a_word_is_refused(project):
     with pytest.raises(LockgateError, match="mine.yaml: YAML reads a key as true") as error:
         load(values, "mine.yaml")
     assert "quote" in error.value.hint
+
+
+CHAIN = yaml.safe_load((ROOT / "config" / "examples" / "chain.yaml").read_text())
+
+
+def test_two_stages_of_one_name_are_told():
+    stages = [{**stage, "name": "same"} for stage in CHAIN["stages"]]
+    told = message({**CHAIN, "stages": stages})
+    assert "my.yaml: stages: two stages have the name same: give each its own" in told
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ({}, "my.yaml: stages[0]: give either step (a catalog's id) or goal"),
+        ({"step": "a/b", "goal": "sft"}, "stages[0]: give either step (a catalog's id) or goal"),
+        ({"goal": "sft", "gpus": -1}, "my.yaml: stages[0].gpus: "),
+        ({"goal": "sft", "with": ["a"]}, "my.yaml: stages[0].with: "),
+        ({"goal": "sft", "modle": "m"}, "did you mean 'model'?"),
+    ],
+)
+def test_a_mistake_in_a_stage_is_told_with_its_place(stage, expected):
+    assert expected in message({**CHAIN, "stages": [stage]})
+
+
+def test_numbers_without_a_point_are_numbers_in_a_stages_configuration():
+    stage = {"goal": "sft", "with": {"optimizer": {"lr": "3e-3"}, "names": ["1e5", "e5"]}}
+    loaded = load({**CHAIN, "stages": [stage]}, "my.yaml").stages[0].with_
+    assert loaded == {"optimizer": {"lr": 0.003}, "names": [1e5, "e5"]}

@@ -126,6 +126,12 @@ def test_an_adapter_is_merged_into_its_own_base_whatever_else_is_there():
     assert takes(links[2])["hf"] == ("hf", "given 1")
 
 
+def test_a_base_that_the_user_names_for_a_merge_is_taken():
+    merge = Action("merge", ("convert/merge",), ("hf",), use=("hf",))
+    links = plan(LORA, merge)
+    assert takes(links[1]) == {"adapter": ("adapter", 0), "hf": ("hf", "given 1")}
+
+
 def test_an_adapter_of_a_trained_model_is_merged_into_that_model():
     links = plan(PLAIN, Action("lora", ("lora",), ("rows",)), DPO)
     assert takes(links[1]) == {"rows": ("rows", "given 1"), "hf": ("hf", 0)}

@@ -176,6 +176,13 @@ def test_what_no_catalog_does_has_no_stages_and_a_clear_word(shop, item, words):
     assert ("it has no stages" in chain.blocked) == bool(words)
 
 
+def test_an_input_named_after_a_stage_builds_on_it_whatever_else_the_item_brings(shop):
+    given = {"checkpoint_hf": "tune"}
+    second = {**DPO, "model": "small", "inputs": given, "name": "prefer"}
+    chain = shop.read({**SFT, "name": "tune"}, second)
+    assert chain.stages[1].inputs["checkpoint_hf"].stage == "tune"
+
+
 def test_a_method_that_no_step_has_is_told(shop):
     shop.edit("catalog/sft/whole/step.toml", ', lora = { "adapter.on" = true }', "")
     chain = shop.read({**SFT, "method": "lora"})

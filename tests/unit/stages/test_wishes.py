@@ -127,6 +127,13 @@ def test_a_directory_and_a_glob_are_known_by_all_their_files(shop):
         assert wishes.digests(path, shop.root) == before
 
 
+def test_a_path_is_absent_unless_it_is_here_or_may_be_elsewhere(shop):
+    gone = ["gone.jsonl", "deep/er/gone", "gone/*.jsonl", "/gone/rows.jsonl"]
+    assert [path for path in gone if not wishes.absent(path, shop.root)] == []
+    there = ["chat.jsonl", "models/small", "*.jsonl", "org/on-the-hub", "s3://pail/rows", "???"]
+    assert [path for path in there if wishes.absent(path, shop.root)] == []
+
+
 @pytest.mark.parametrize("path", ["org/on-the-hub", "gone.jsonl", "gone/*.jsonl"])
 def test_what_is_not_a_file_here_has_no_digest(shop, path):
     assert wishes.digests(path, shop.root) == {}
