@@ -258,11 +258,13 @@ def test_a_chain_runs_through_its_gates_to_the_report(chain: Project) -> None:
     assert "Approved by" in (chain.results / "build/experiment_summary.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(finished: Project) -> None:
     result = finished.run()
     assert (result.status, result.closed, result.jobs) == (0, None, set())
 
 
+@pytest.mark.slow
 def test_the_built_configuration_runs_by_hand(finished: Project) -> None:
     command = re.search(r"`([^`]*shape/label/step.py [^`]*)`", plan_page(finished))
     assert command
@@ -275,6 +277,7 @@ def test_the_built_configuration_runs_by_hand(finished: Project) -> None:
 # ------------------------------------------------------------------------- what runs again, when
 
 
+@pytest.mark.slow
 def test_a_changed_value_reruns_its_stage_and_those_after_it(finished: Project) -> None:
     finished.edit(lambda config: config["stages"][1]["with"].update(word="green"))
     jobs = closed_then_approved(finished, "plan", "preview")
@@ -284,6 +287,7 @@ def test_a_changed_value_reruns_its_stage_and_those_after_it(finished: Project) 
     assert "green" in report and "blue" not in report
 
 
+@pytest.mark.slow
 def test_an_edited_file_of_a_step_in_use_closes_the_plan(finished: Project) -> None:
     for file in ("step.toml", "step.py", "config/default.yaml"):
         path = finished.path / "catalog/shape/label" / file
@@ -294,6 +298,7 @@ def test_an_edited_file_of_a_step_in_use_closes_the_plan(finished: Project) -> N
     assert closed_then_approved(finished, "preview") == of_stages("label", "count")
 
 
+@pytest.mark.slow
 def test_an_edited_step_that_is_not_in_use_closes_nothing(finished: Project) -> None:
     folder = finished.path / "catalog/shape/unused"
     for file in ("step.toml", "step.py", "config/default.yaml"):
@@ -302,12 +307,14 @@ def test_an_edited_step_that_is_not_in_use_closes_nothing(finished: Project) -> 
     assert (result.status, result.closed, result.heavy) == (0, None, set()), result.output
 
 
+@pytest.mark.slow
 def test_an_edited_data_file_reruns_the_chain(finished: Project) -> None:
     write_rows(finished.path / "rows.jsonl", 7)
     assert closed_then_approved(finished, "plan", "preview") == of_stages(*STAGES)
     assert len(made(finished, "count")) == 7
 
 
+@pytest.mark.slow
 def test_a_deleted_manifest_is_made_again(finished: Project) -> None:
     (finished.results / "stages/label/manifest.json").unlink()
     result = finished.run()
@@ -315,6 +322,7 @@ def test_a_deleted_manifest_is_made_again(finished: Project) -> None:
     assert result.heavy == {"stage:label", "stage:count"}
 
 
+@pytest.mark.slow
 def test_the_hypothesis_closes_the_plan_and_reruns_nothing(finished: Project) -> None:
     finished.edit(lambda config: config["experiment"].update(hypothesis="It was clear all along."))
     result = finished.run()
@@ -322,6 +330,7 @@ def test_the_hypothesis_closes_the_plan_and_reruns_nothing(finished: Project) ->
     assert finished.dry_run().heavy == set()
 
 
+@pytest.mark.slow
 def test_a_step_that_makes_nothing_is_not_trusted(chain: Project) -> None:
     program = chain.path / "catalog/shape/label/step.py"
     whole = program.read_text()
@@ -343,6 +352,7 @@ def test_a_step_that_makes_nothing_is_not_trusted(chain: Project) -> None:
     assert len(made(chain, "count", "preview/stages")) == 2
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_shows_its_own_words_and_stops_what_follows(chain: Project) -> None:
     program = chain.path / "catalog/shape/label/step.py"
     program.write_text("raise SystemExit('the paint is out')\n")
@@ -379,6 +389,7 @@ def test_an_unsupported_goal_gets_a_plan_with_zero_stages(chain: Project) -> Non
     assert chain.dry_run().status == 0
 
 
+@pytest.mark.slow
 def test_open_questions_are_listed_with_their_options_until_they_are_answered(
     chain: Project,
 ) -> None:
@@ -414,6 +425,7 @@ def test_an_unknown_step_gets_the_nearest_name(chain: Project) -> None:
     assert not chain.results.exists()
 
 
+@pytest.mark.slow
 def test_an_unknown_key_is_a_warning_of_the_plan_and_never_runs(chain: Project) -> None:
     chain.edit(lambda config: config["stages"][1].update({"with": {"wrod": "blue"}}))
     assert chain.run().closed == "plan"
@@ -426,6 +438,7 @@ def test_an_unknown_key_is_a_warning_of_the_plan_and_never_runs(chain: Project) 
     assert "smoke_stage:label" not in result.jobs
 
 
+@pytest.mark.slow
 def test_types_that_go_in_a_circle_are_told_once_and_the_rest_works(chain: Project) -> None:
     with open(chain.path / "catalog/types.toml", "a") as handle:
         handle.write('\n[here]\nis_a = ["there"]\n\n[there]\nis_a = ["here"]\n')
@@ -439,6 +452,7 @@ def test_types_that_go_in_a_circle_are_told_once_and_the_rest_works(chain: Proje
     assert [stage["name"] for stage in plan(chain)["stages"]] == list(STAGES)
 
 
+@pytest.mark.slow
 def test_an_id_that_two_catalogs_have_says_which_one_is_taken(chain: Project) -> None:
     other = chain.path / "other"
     shutil.copytree(chain.path / "catalog/shape/label", other / "shape/label")
@@ -460,6 +474,7 @@ def test_an_order_that_cannot_be_gets_the_one_that_can(chain: Project) -> None:
 # ------------------------------------------------------------------------------- one's own step
 
 
+@pytest.mark.slow
 def test_a_new_step_of_ones_own_runs_as_it_is_once_it_is_approved(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "project", CONFIG)
     write_rows(project.path / "rows.jsonl", 20)
@@ -717,6 +732,7 @@ def test_a_stage_of_a_live_checkout_is_run_by_its_own_program(live: Project) -> 
     assert (again.status, again.closed, again.jobs) == (0, None, set()), again.output
 
 
+@pytest.mark.slow
 def test_without_the_program_the_plan_names_it_and_the_job_says_what_installs_it(
     live: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from project import Project
 
 
@@ -69,6 +70,7 @@ def test_which_marker_counts(new: Project) -> None:
     assert any(item.startswith("train/") for item in entry["items"])
 
 
+@pytest.mark.slow
 def test_the_ledger_is_enough_once_it_records_an_approval(done: Project) -> None:
     for gate in ("plan", "preview"):
         (done.approvals / f"{gate}.approved").unlink()
@@ -80,6 +82,7 @@ def directories(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
 
 
+@pytest.mark.slow
 def test_a_job_refuses_what_no_approval_covers(done: Project) -> None:
     run = "tiny_learning-rate-0.001_lora-rank-4"
     spec, run_directory = done.results / f"build/train/{run}.yaml", done.results / "train" / run
@@ -91,6 +94,7 @@ def test_a_job_refuses_what_no_approval_covers(done: Project) -> None:
     assert directories(run_directory) == before, "nothing was trained"
 
 
+@pytest.mark.slow
 def test_two_at_once_are_refused(done: Project) -> None:
     holder = subprocess.Popen(
         ["flock", str(done.results / ".lock"), "sleep", "60"], start_new_session=True
@@ -107,6 +111,7 @@ def test_two_at_once_are_refused(done: Project) -> None:
     assert done.run().status == 0
 
 
+@pytest.mark.slow
 def test_no_run_is_trained_twice_at_once(done: Project) -> None:
     directory = done.results / "train" / "tiny_learning-rate-0.001_lora-rank-4"
     (directory / "manifest.json").unlink()
