@@ -68,8 +68,8 @@ def chain(
     Equal ones: the better candidates, then the inserted steps that come first in `insertable`
     (a set counts as sorted), then the fresher inputs. An action takes the freshest artifact
     that fits a port: what the user gave to it or what was prepared from that, then the highest
-    level, then the exact type, then the newest. Optional ports take only what is fresh: given
-    to this action, or made by the one before. An action has to build on the one before; those
+    level, then the exact type, then the newest. Optional ports take only what is fresh
+    (given to this action, or made by the one before) or named. An action has to build on the one before; those
     whose products no step consumes, like evaluations, are passed over.
 
     Args:
@@ -290,7 +290,9 @@ class _Search(Reach):
             if port.required:
                 options.append(ranked if every else ranked[:1])
                 continue
-            fresh = [
+            asked = [] if every else self.actions[state.action].named
+            named = [index for index in ranked if state.facts[index].kind in asked]
+            fresh = named[:1] or [
                 index
                 for index in ranked[:1]
                 if state.facts[index].own or state.facts[index].level == previous

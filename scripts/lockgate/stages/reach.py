@@ -26,6 +26,8 @@ class Action:
             from them, even where its own port for them is optional.
         independent: it builds on nothing that an earlier action made (it may still take it,
             where it needs such a type and was not given one).
+        named: types that the user wants taken from an earlier action, also where the port for
+            them is optional.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Action:
     given: tuple[str, ...] = ()
     use: tuple[str, ...] = ()
     independent: bool = False
+    named: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> list[str]:

@@ -69,6 +69,7 @@ def _links(
                 candidates=tuple(candidates),
                 given=tuple(wish.given),
                 use=_used(wish, candidates, catalogs),
+                named=tuple(sorted(set(wish.item.inputs) - set(wish.given))),
                 independent=_independent(wish, candidates, catalogs),
             )
             for wish, candidates in zip(wishes, chosen, strict=True)

@@ -5,7 +5,8 @@ The reviewed plans in tests/data/plans say what was decided, never what the cata
 """
 
 import json
-import sys
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,23 @@ needs_reference = pytest.mark.skipif(
 )
 
 
-def planned(config, name):
-    """plan.json of a configuration, planned against the reference and the built-in catalog."""
-    config = {**config, "catalogs": [{"name": "reference", "path": str(REFERENCE)}]}
-    found = chain.read(config, name, ROOT)
-    resources = {"prerequisites": [], "machine": MACHINE, "model_files": {}}
+UNSUPPORTED = {
+    "experiment": {
+        "name": "pairs_encoder_2026-11-21",
+        "question": "Can a model that reads and writes with two parts be tuned?",
+        "hypothesis": "No catalog has a step for it.",
+    },
+    "models": {"two-parts": {"path": "models/two-parts"}},
+    "stages": [{"goal": "sft", "model": "two-parts", "data": "config/examples/data/chat.jsonl"}],
+    "resources": {"gpus": 8, "gpu": "H100"},
+}
+
+
+def planned(config, name, catalogs=()):
+    """plan.json of a configuration, planned against these and the built-in catalog."""
+    found = chain.read({**config, "catalogs": list(catalogs)}, name, Path("."))
+    files = {"models/tiny": {"architecture": "LlamaForCausalLM", "context_length": 512}}
+    resources = {"prerequisites": [], "machine": MACHINE, "model_files": files}
     return plan.document(found, resources, Path("none"), Journal())
 
 
@@ -78,19 +91,52 @@ def brief(document):
     return "\n".join(lines).replace(str(ROOT), "ROOT") + "\n"
 
 
+def enter(root):
+    """A project at `root`: the shipped configurations, and models that a plan can look at."""
+    os.chdir(root)
+    Path("config").symlink_to(ROOT / "config")
+    for name, kind in (("tiny", "LlamaForCausalLM"), ("two-parts", "T5ForConditionalGeneration")):
+        Path("models", name).mkdir(parents=True)
+        Path("models", name, "config.json").write_text(json.dumps({"architectures": [kind]}))
+
+
 def of_example(path):
+    catalogs = [{"name": "reference", "path": str(REFERENCE)}]
+    return brief(planned(yaml.safe_load(path.read_text()), path.name, catalogs))
+
+
+def of_built_in():
+    path = ROOT / "config/examples/chain.yaml"
     return brief(planned(yaml.safe_load(path.read_text()), path.name))
+
+
+def of_unsupported():
+    return brief(planned(UNSUPPORTED, "unsupported.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("built_in", of_built_in), ("unsupported_model", of_unsupported)]
+)
+def test_the_plan_on_built_in_steps_is_the_reviewed_one(name, found, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCKGATE_CATALOGS", raising=False)
+    enter(tmp_path)
+    assert found() == (PLANS / f"{name}.txt").read_text()
 
 
 @needs_reference
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_plan_of_each_example_is_the_reviewed_one(path, monkeypatch):
+def test_the_plan_of_each_example_is_the_reviewed_one(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOCKGATE_CATALOGS", raising=False)
+    enter(tmp_path)
     assert of_example(path) == (PLANS / f"{path.stem}.txt").read_text()
 
 
 if __name__ == "__main__":
-    for example in EXAMPLES:
-        if len(sys.argv) < 2 or sys.argv[1] in example.stem:
-            PLANS.mkdir(parents=True, exist_ok=True)
-            (PLANS / f"{example.stem}.txt").write_text(of_example(example))
+    enter(tempfile.mkdtemp())
+    PLANS.mkdir(parents=True, exist_ok=True)
+    (PLANS / "built_in.txt").write_text(of_built_in())
+    (PLANS / "unsupported_model.txt").write_text(of_unsupported())
+    for example in EXAMPLES if REFERENCE.is_dir() else []:
+        (PLANS / f"{example.stem}.txt").write_text(of_example(example))

@@ -183,6 +183,23 @@ def test_an_input_named_after_a_stage_builds_on_it_whatever_else_the_item_brings
     assert chain.stages[1].inputs["checkpoint_hf"].stage == "tune"
 
 
+def test_an_optional_input_is_taken_from_the_stage_that_is_named_however_far_back(shop):
+    shop.edit(
+        "catalog/eval/measure/step.toml",
+        '[[produces]]\ntype = "marks"',
+        '[[consumes]]\ntype = "packed_parquet"\nrequired = false\n[[produces]]\ntype = "marks"',
+    )
+    pack = {"step": "data_prep/pack", "data": "chat.jsonl", "name": "early"}
+    pack["with"] = {"tokenizer": "t"}
+    measure = {"goal": "evaluate"}
+    named = {**measure, "inputs": {"packed_parquet": "early"}}
+    train = {**SFT, "step": "sft/whole", "goal": None}
+    for item, expected in ((measure, None), (named, "early")):
+        last = shop.read(pack, train, item).stages[-1]
+        taken = last.inputs.get("packed_parquet")
+        assert (taken.stage if taken else None) == expected
+
+
 def test_a_method_that_no_step_has_is_told(shop):
     shop.edit("catalog/sft/whole/step.toml", ', lora = { "adapter.on" = true }', "")
     chain = shop.read({**SFT, "method": "lora"})
