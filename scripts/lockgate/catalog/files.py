@@ -215,8 +215,9 @@ def conversions(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def commit(root: Path) -> str | None:
-    """The commit that a checkout has out, without running git; None: it is no git checkout."""
+    """The commit that a checkout has out, without running git; None: it is in no git checkout."""
     try:
+        root = next(one for one in (root, *root.resolve().parents) if (one / ".git").exists())
         store = root / ".git"
         if store.is_file():  # a worktree or a submodule
             store = root / store.read_text().removeprefix("gitdir:").strip()
@@ -233,6 +234,6 @@ def commit(root: Path) -> str | None:
             sha, _, name = line.partition(" ")
             if name == ref:
                 return sha
-    except (OSError, UnicodeDecodeError):
+    except (OSError, StopIteration, UnicodeDecodeError):
         pass
     return None

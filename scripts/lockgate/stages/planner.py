@@ -306,8 +306,8 @@ class _Search(Reach):
             for port in ports:
                 at = taken.get(port.type, -1)
                 # a base that the user names for the action itself is compared, not replaced
-                named = not every and at >= 0 and state.facts[at].action == state.action
-                if port.type in bases and not named:
+                own = not every and at >= 0 and state.facts[at].action == state.action
+                if port.type in bases and not own:
                     adapters = required or set(taken) - set(bases)
                     self._take_base(port, taken, adapters, state.facts)
             yield tuple(taken.items())

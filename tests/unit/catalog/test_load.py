@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lockgate import catalog, tools
+from lockgate.catalog import files
 from lockgate.catalog.model import MARK
 from lockgate.errors import LockgateError
 
@@ -311,6 +312,7 @@ def test_the_commit_is_read_from_a_checkout_in_each_of_its_forms(whole, tmp_path
     (tree / "commondir").write_text("../..\n")
     whole.write(".git", f"gitdir: {tree}\n")
     assert load(whole).commit == "2" * 40
+    assert files.commit(whole.root / "below" / "it") == "2" * 40
 
 
 def test_a_step_as_json_does_not_say_where_it_is_on_this_machine(whole):
