@@ -109,6 +109,17 @@ def _list_steps(options: argparse.Namespace) -> None:
                 where="lockgate steps list",
                 hint=f"did you mean {' or '.join(near)}?" if near else "see `lockgate types`",
             )
+    steps = list(catalogs.steps.values())
+    for what, word, words in (
+        ("category", options.category, {step.category for step in steps}),
+        ("tag", options.tag, {tag for step in steps for tag in step.tags}),
+    ):
+        if word is not None and word not in words:
+            raise LockgateError(
+                f"no step has the {what} '{word}'",
+                where="lockgate steps list",
+                hint=f"there are: {', '.join(nearest(word, words) or sorted(words))}",
+            )
 
     def fits(kind: str, asked: str) -> bool:
         return kind == asked if options.exact else catalogs.is_a(kind, asked)
@@ -127,7 +138,7 @@ def _list_steps(options: argparse.Namespace) -> None:
             )
         )
 
-    steps = [step for step in catalogs.steps.values() if wanted(step)]
+    steps = [step for step in steps if wanted(step)]
     if options.json:
         show.print_json([show.step_json(step) for step in steps])
         return

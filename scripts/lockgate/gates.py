@@ -145,7 +145,8 @@ class Gates:
     def message(self, state: State) -> str:
         """What a user reads at a closed gate: what to review and what to type."""
         page = (self.results / PAGES[state.gate]).resolve()
-        lines = [f"Gate '{state.gate}' is closed: {self.document(state.gate)}: {state.reason}."]
+        reason = state.reason.rstrip(".")
+        lines = [f"Gate '{state.gate}' is closed: {self.document(state.gate)}: {reason}."]
         if state.to_approve:
             lines += [
                 f"  Review:   {page.as_uri()}",

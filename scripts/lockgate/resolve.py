@@ -18,7 +18,8 @@ from lockgate.files import locked, read_json, read_jsonl, write_json
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
 from lockgate.stages.chain import Chain
-from lockgate.stages.wishes import absent, architecture
+from lockgate.stages.checks.context import absent
+from lockgate.stages.wishes import architecture
 
 COMMANDS = ("snakemake", "sbatch", "nvidia-smi")
 

@@ -76,7 +76,6 @@ def ids(told):
         ([], ["data/clean", "sft/train"]),
         (["--category", "data"], ["data/clean"]),
         (["--tag", "cpu"], ["data/clean"]),
-        (["--tag", "gpu"], []),
         (["--consumes", "raw"], ["data/clean", "sft/train"]),
         (["--consumes", "raw", "--exact"], ["sft/train"]),
         (["--consumes", "rows"], ["data/clean"]),
@@ -87,6 +86,17 @@ def ids(told):
 )
 def test_steps_are_filtered_by_what_may_stand_for_a_type(lockgate, filters, expected):
     assert ids(lockgate("steps", "list", "--json", *filters)) == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (["--category", "sfft"], "no step has the category 'sfft'\nHint: there are: sft"),
+        (["--tag", "gpu"], "no step has the tag 'gpu'\nHint: there are: cpu"),
+    ],
+)
+def test_a_word_that_no_step_has_is_told(refused, filters, message):
+    assert message in refused("steps", "list", *filters)
 
 
 def test_a_list_says_how_much_there_is(lockgate):

@@ -167,7 +167,7 @@ class _Found:
         """Load a catalog, unless it is there; `name` None: the adapter's or the directory's."""
         known = recognize(root)
         if known is None:
-            what = "is not a step catalog" if root.is_dir() else "does not exist"
+            what = "is not a step catalog" if root.exists() else "does not exist"
             raise LockgateError(f"{root} {what}", where=where, hint=NO_CATALOG)
         runner, steps = known
         taken = [one.name for one in self.catalogs]

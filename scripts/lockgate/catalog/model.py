@@ -197,12 +197,16 @@ class Notes(Entry):
         roles: what a key means: `base_model`, `tokenizer`, `chat_template`, `sequence_length`,
             `tensor_parallel`, `pipeline_parallel`, `context_parallel`, `expert_parallel`,
             `global_batch`, `micro_batch`, `steps`, `nodes`, `gpus_per_node`, `ranks_per_node`,
-            `tasks`, `endpoint_url`, `endpoint_model`, `secret_name` ...
+            `tasks`, `endpoint_url`, `endpoint_model`, `secret_name`, `teacher`; of a design
+            of data `rows` (how many), `columns`, `validators`, `processors`, `seed_data` and
+            `target_schema` ...
         task_entry: a task in the list is a mapping with its name under this key; empty: text.
         methods: `full` or `lora`, and the keys that choose it.
         smoke: keys that make a run small.
         stack: training stack, for proposals (`automodel`, `megatron_bridge` ...).
         gpus: GPUs a node that it needs at least; 0: none.
+        most_gpus: GPUs that it can use, on one node; None: all that there are, but none where
+            it needs none.
         needs: what default.yaml leaves out or has wrong for some models and machines.
         advice: strategies that code can evaluate.
         questions: keys that only the user can fill.
@@ -220,6 +224,7 @@ class Notes(Entry):
     smoke: Settings = {}
     stack: str = ""
     gpus: int | None = None
+    most_gpus: int | None = None
     task_entry: str = ""
     needs: list[Need] = []
     advice: list[Advice] = []

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from lockgate.catalog.model import InputNote, Step
+from lockgate.config.stages import StageItem
 from lockgate.errors import LockgateError
 from lockgate.files import digest
 from lockgate.stages import configs, nested
-from lockgate.stages.checks.context import trains
+from lockgate.stages.checks.context import needed_gpus, trains
+from lockgate.stages.goals import is_own
 from lockgate.stages.model import PREFIXES, RESULTS, Source, Stage
 from lockgate.stages.planner import Link
 from lockgate.stages.wishes import Wish
@@ -18,8 +20,10 @@ from lockgate.stages.wishes import Wish
 STAGE = "@stage@"
 """Stands for a stage's own directory in its settings, until that is known."""
 
+_WEAKEST = ("default", "need")
+
 Advised = dict[str, list[tuple[str, dict[str, Any]]]]
-"""For each stage's name who sets what (`need`, then `advice`), the weakest first."""
+"""For each stage's name who sets what (`default`, `need`, then `advice`), the weakest first."""
 
 
 def stages(
@@ -125,12 +129,9 @@ def _plan(
     link, item = links[number], wish.item
     step = steps[link.step]
     asked = link.action is not None
-    needs = step.notes.gpus
-    if needs is None and step.runspec:
-        needs = step.runspec["resources"]["gpus_per_node"]
     methods = list(step.notes.methods)
     method = (item.method or methods[0]) if asked and methods else ""
-    share = gpus if item.gpus is None else item.gpus
+    nodes, gpus = _share(step, item, nodes, gpus)
     why = wish.chosen if asked else ""
     if link.needed_for:
         consumer, kind = link.needed_for
@@ -143,12 +144,21 @@ def _plan(
         inserted=not asked,
         model=wish.model,
         method=method,
-        nodes=(item.nodes or nodes) if needs != 0 else 1,
-        gpus=share if needs != 0 else 0,
+        nodes=nodes,
+        gpus=gpus,
         profile=item.profile or "",
         endpoint=asked and item.endpoint is not None,
-        explorer="like" in step.reference,
+        explorer=is_own(step),
     )
+
+
+def _share(step: Step, item: StageItem, nodes: int, gpus: int) -> tuple[int, int]:
+    """Nodes, and GPUs a node, of a stage: the user's word, else what its step can use."""
+    most = step.notes.most_gpus
+    none = needed_gpus(step) == 0 and most is None or item.endpoint is not None
+    if none or most is not None:
+        nodes, gpus = 1, 0 if none else min(gpus, most or 0)
+    return item.nodes or nodes, gpus if item.gpus is None else item.gpus
 
 
 def _wire(
@@ -247,7 +257,7 @@ def _settings(
         put(dict.fromkeys(notes.roles.get(name, ()), value), who)
 
     for who, values in advice.get(stage.name, []):
-        if who == "need":
+        if who in _WEAKEST:
             put(values, who)
     if stage.method:
         put(notes.methods.get(stage.method, {}), "method")
@@ -268,7 +278,7 @@ def _settings(
         role("gpus_per_node", stage.gpus, "resources")
         role("ranks_per_node", stage.gpus, "resources")
     for who, values in advice.get(stage.name, []):
-        if who != "need":
+        if who not in _WEAKEST:
             put(values, who)
     if length is not None:
         role("sequence_length", length, "alignment")

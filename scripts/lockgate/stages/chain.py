@@ -188,8 +188,12 @@ def read(values: Any, source: str, root: Path = Path("."), builtin: Path = CATAL
 
 
 def _advised(stage: Stage, facts: advice.Facts) -> list[tuple[str, dict[str, Any]]]:
-    """What the step's needs, and then the strategies that are followed, set."""
+    """What questions stand at, what the step's needs set, and the strategies that are followed."""
     found: list[tuple[str, dict[str, Any]]] = []
+    for question in stage.step.notes.questions:
+        asked = question.default is not None and advice.judge(question.test, facts) is not False
+        if asked and nested.get(stage.config, question.key) != question.default:
+            found.append(("default", {question.key: question.default}))
     for need in stage.step.notes.needs:
         if advice.judge(need.test, facts):
             base = {"defaults": need.base} if need.base else {}
@@ -303,7 +307,7 @@ def _questions(
                 ask("model", "Which base model (a name under `models`)?", names, None)
             unknown = set()
         for question in stage.step.notes.questions:
-            known = question.key in stage.settings
+            known = stage.origin.get(question.key, "default") != "default"
             if not known and advice.judge(question.test, facts[stage.name]) is not False:
                 ask(question.key, question.ask, question.options, question.default)
         asked = {one["key"] for one in found if one["stage"] == stage.name}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lockgate.catalog import Catalogs
@@ -55,6 +55,11 @@ def consider(
         for step in catalogs.with_goal(str(item.goal))
     ]
     order = {candidate.step.id: number for number, candidate in enumerate(found)}
+    # a step made like another one comes last: until it is written it only passes its input on
+    found = [
+        replace(one, rank=(int(is_own(one.step)), *one.rank)) if one.rank is not None else one
+        for one in found
+    ]
     return sorted(
         found,
         key=lambda one: (one.rank is None, one.rank or (), order[one.step.id]),
@@ -81,7 +86,7 @@ def _judge(
     catalogs: Catalogs,
 ) -> Candidate:
     notes = step.notes
-    if item.method and notes.methods and item.method not in notes.methods:
+    if not has_method(step, item.method):
         return Candidate(step, f"it has no method {item.method}", None)
     if reached is not None and not takes(step, reached, catalogs):
         return Candidate(step, f"nothing turns {data_type} into what it consumes", None)
@@ -116,6 +121,16 @@ def _judge(
         rank = (1 if notes.open_models else 2, _short(step, gpus), dedicated)
         return Candidate(step, f"it takes {kinds}; what {model} is, is not known here", rank)
     return Candidate(step, "it takes models of any name", (1, _short(step, gpus), dedicated))
+
+
+def is_own(step: Step) -> bool:
+    """Whether a step is the user's own, made like another one."""
+    return "like" in step.reference
+
+
+def has_method(step: Step, method: str | None) -> bool:
+    """Whether a step trains in that way; one that names no methods trains all weights."""
+    return method is None or method in (step.notes.methods or ("full",))
 
 
 def _short(step: Step, gpus: int) -> int:

@@ -49,8 +49,8 @@ class Stage:
         outputs: by the type of the produced port, `@results@/...`.
         settings: dotted configuration keys that differ from the step's default.yaml: inputs and
             outputs, advice that was followed, then the user's own (which win).
-        origin: for each key of `settings` who set it: `need`, `method`, `model`, `input`,
-            `resources`, `advice`, `alignment`, `user` or `output`.
+        origin: for each key of `settings` who set it: `default` (of a question), `need`,
+            `method`, `model`, `input`, `resources`, `advice`, `alignment`, `user` or `output`.
         config: the whole effective configuration, nested.
         model: Hub id or path of the base model that it works on; empty: none.
         method: `full` or `lora`; empty: not a training stage.

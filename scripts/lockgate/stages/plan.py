@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import gates, journal, pages
+from lockgate.catalog.files import nearest
 from lockgate.files import digest, write_json, write_text
-from lockgate.stages import advice, build, checks, configs, graph
+from lockgate.stages import advice, build, checks, configs, graph, nested
 from lockgate.stages.chain import Chain
 from lockgate.stages.model import RESULTS, Check, Stage
 
-_SHOWN = ("user", "advice", "method", "need", "alignment", "resources", "model")
+_DESIGN = ("rows", "columns", "validators", "processors", "seed_data", "target_schema")
+
+_SHOWN = ("user", "advice", "method", "need", "default", "alignment", "resources", "model")
 """Who sets what a reader wants to see first; inputs and outputs have lines of their own."""
 
 
@@ -45,9 +48,10 @@ def document(
         "covers": [*chain.items["plan"], gates.hours_item(ledger, hours)],
         "asked": [_asked(wish.item) for wish in chain.wishes],
         "missing": chain.missing,
-        "nearest": next((one["step"] for one in chain.considered), ""),
+        "nearest": _nearest(chain),
         "questions": chain.questions,
         "data": _data(chain),
+        "designs": _designs(chain),
         "writers": _writers(chain),
         "stages": stages,
         "reader": _reader(stages),
@@ -77,6 +81,17 @@ def document(
     }
     shown: dict[str, Any] = _shown(plan, str(config.results))
     return shown
+
+
+def _nearest(chain: Chain) -> str:
+    """The step to begin an own one from: one that was considered, or one of a like word."""
+    if chain.considered:
+        return chain.considered[0]["step"]
+    words = {word: step.id for step in chain.catalogs.steps.values() for word in step.notes.goals}
+    words |= {step.category: step.id for step in chain.catalogs.steps.values()}
+    asked = [str(wish.item.goal) for wish in chain.wishes if wish.item.goal not in words]
+    like = [word for goal in asked for word in nearest(goal, words, 1)]
+    return words[like[0]] if like else ""
 
 
 def _shown(value: Any, results: str) -> Any:
@@ -144,6 +159,7 @@ def context(chain: Chain, resources: dict[str, Any]) -> checks.Context:
         gpu=chain.config.resources.gpu,
         nodes=chain.config.resources.nodes,
         gpus=chain.config.resources.gpus,
+        memory_mb=chain.config.resources.memory_mb,
         probes=chain.probes,
         model_files=resources["model_files"],
         alternatives=[
@@ -179,8 +195,34 @@ def _data(chain: Chain) -> list[dict[str, Any]]:
                     "rows": probe.count,
                     "columns": list(probe.columns),
                 }
-            found.append(record)
+            if record not in found:
+                found.append(record)
     return found
+
+
+def _designs(chain: Chain) -> list[dict[str, Any]]:
+    """What the stages that make new rows are configured to make."""
+    found = []
+    for stage in chain.stages:
+        if not checks.generates(stage):
+            continue
+        roles = stage.step.notes.roles
+        record: dict[str, Any] = {"stage": stage.name}
+        for role in _DESIGN:
+            values = [nested.get(stage.config, key) for key in roles.get(role, ())]
+            record[role] = values[0] if values and values[0] != "???" else None
+        columns = record["columns"] if isinstance(record["columns"], list) else []
+        record["columns"] = [_column(one) for one in columns if isinstance(one, dict)]
+        found.append(record)
+    return found
+
+
+def _column(column: dict[str, Any]) -> dict[str, str]:
+    kinds = [column.get(key) for key in ("sampler_type", "type", "column_type")]
+    return {
+        "name": str(column.get("name", "")),
+        "type": next((str(kind) for kind in kinds if kind), ""),
+    }
 
 
 def _writers(chain: Chain) -> list[dict[str, str]]:
@@ -190,7 +232,8 @@ def _writers(chain: Chain) -> list[dict[str, str]]:
         roles = stage.step.notes.roles
         urls = [build.value(stage, key) for key in roles.get("endpoint_url", ())]
         named = [build.value(stage, key) for key in roles.get("endpoint_model", ())]
-        if urls and named:
+        # an evaluation that has no endpoint measures what the chain made
+        if urls and named and (urls[0] or named[0] or stage.goal != "evaluate"):
             endpoint = urls[0] or "no endpoint yet"
             found.append(
                 {"stage": stage.name, "model": named[0] or "no model yet", "endpoint": endpoint}

@@ -68,9 +68,9 @@ def chain(
     Equal ones: the better candidates, then the inserted steps that come first in `insertable`
     (a set counts as sorted), then the fresher inputs. An action takes the freshest artifact
     that fits a port: what the user gave to it or what was prepared from that, then the highest
-    level, then the exact type, then the newest. Optional ports take only what is fresh
-    (given to this action, or made by the one before) or named. An action has to build on the one before; those
-    whose products no step consumes, like evaluations, are passed over.
+    level, then the exact type, then the newest. Optional ports take only what is fresh (given to
+    this action, or made by the one before) or named. An action has to build on the one before;
+    those whose products no step consumes, like evaluations, are passed over.
 
     Args:
         steps: by id; keys are what candidates, `insertable` and links name.
@@ -304,27 +304,34 @@ class _Search(Reach):
         for choice in itertools.product(*options):
             taken = {port.type: at for port, at in zip(ports, choice, strict=True) if at >= 0}
             for port in ports:
-                at = taken.get(port.type, -1)
-                # a base that the user names for the action itself is compared, not replaced
-                own = not every and at >= 0 and state.facts[at].action == state.action
-                if port.type in bases and not own:
+                if port.type in bases:
                     adapters = required or set(taken) - set(bases)
-                    self._take_base(port, taken, adapters, state.facts)
+                    action = -1 if every else state.action
+                    self._take_base(port, taken, adapters, state.facts, action)
             yield tuple(taken.items())
 
     def _take_base(
-        self, port: Port, taken: dict[str, int], adapters: set[str], facts: tuple[_Fact, ...]
+        self,
+        port: Port,
+        taken: dict[str, int],
+        adapters: set[str],
+        facts: tuple[_Fact, ...],
+        action: int,
     ) -> None:
-        """Take what the adapter was trained from; a whole model has no base."""
+        """Take what the adapter was trained from; a whole model has no base.
+
+        A base that the user gives to the action itself stays: it is compared, not replaced.
+        """
         trained = [facts[taken[kind]] for kind in adapters]
         ancestors = 0
         for fact in trained:
             ancestors |= 0 if self.fits(fact.kind, port.type) else fact.ancestors
         ranked = self._ranked(port.type, facts, lambda index: bool(ancestors >> index & 1))
         whole = all(self.fits(fact.kind, port.type) for fact in trained)
-        if ranked:
+        given = port.type in taken and facts[taken[port.type]].action == action
+        if ranked and not given:
             taken[port.type] = ranked[0]
-        elif (ancestors or whole) and not port.required:
+        elif (whole or ancestors and not given) and not port.required:
             taken.pop(port.type, None)
 
     def _ranked(

@@ -203,6 +203,16 @@ class Reach:
                     there |= set(self.makes[self.insertable[rank]])
         return any(self.fits(one, port.type) for one in there for port in self.needs[name])
 
+    def _could(self, kind: str, name: str, number: int) -> bool:
+        """Whether a type could lead to a step, whatever else that takes."""
+        there, size = {kind}, 0
+        while size < len(there):
+            size = len(there)
+            for step in (self.insertable[rank] for rank in self.relevant[number]):
+                if any(self.fits(one, port.type) for one in there for port in self.needs[step]):
+                    there |= set(self.makes[step])
+        return any(self.fits(one, port.type) for one in there for port in self.needs[name])
+
     def refusal(self, number: int, missing: dict[str, tuple[str, ...]]) -> NoChain:
         """The clearest word on why an action cannot be reached."""
         action, previous = self.actions[number], self.previous[number]
@@ -217,6 +227,19 @@ class Reach:
                 missing,
                 f"no chain of steps reaches '{action.name}': {lacks}, which nothing gives or makes",
                 f"give it {wanted}, or add a step that makes it",
+            )
+        unused = [
+            kind
+            for kind in action.wanted
+            if not any(self._could(kind, name, number) for name in action.candidates)
+        ]
+        if unused:
+            takes = {port.type for name in action.candidates for port in self.needs[name]}
+            return NoChain(
+                number,
+                missing,
+                f"no step for '{action.name}' takes {' or '.join(unused)}, nor what is made of it",
+                f"they take {', '.join(sorted(takes)) or 'nothing'}",
             )
         if previous is not None:
             before = self.actions[previous]

@@ -15,8 +15,9 @@ from lockgate.errors import LockgateError
 from lockgate.files import digest, locked, read_yaml, write_json, write_yaml
 from lockgate.gates import require
 from lockgate.stages import outputs
+from lockgate.stages.checks.context import absent
 from lockgate.stages.model import RESULTS
-from lockgate.stages.wishes import absent, digests
+from lockgate.stages.wishes import digests
 
 ROOTS = "LOCKGATE_ROOTS"
 """Variable in which the pipeline tells its jobs where the catalogs are (`name=path`, by `:`)."""

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 
 from lockgate.catalog import Catalogs
+from lockgate.catalog.model import Step
 from lockgate.config import ChainConfig
+from lockgate.errors import LockgateError
 from lockgate.stages import goals, planner
 from lockgate.stages.model import Source
 from lockgate.stages.wishes import DATA, MODEL, UNKNOWN, Wish, architecture
@@ -23,6 +25,7 @@ def find(
         item = wish.item
         if item.step:
             step = catalogs.step(item.step, f"{source}: stages[{index}].step")
+            _refuse_method(step, str(item.method or ""), f"{source}: stages[{index}]", catalogs)
             groups.append([[item.step if item.step in catalogs.hidden else step.id]])
             continue
         gpus = (item.nodes or resources.nodes) * (
@@ -49,6 +52,22 @@ def find(
         else:
             return [], considered, f"{error.what}; {error.hint}", wishes
     return links, considered, "", _explain(links, wishes, considered)
+
+
+def _refuse_method(step: Step, method: str, where: str, catalogs: Catalogs) -> None:
+    if goals.has_method(step, method or None):
+        return
+    others = {
+        other.id
+        for word in step.notes.goals
+        for other in catalogs.with_goal(word)
+        if method in other.notes.methods
+    }
+    raise LockgateError(
+        f"{step.id} has no method {method}",
+        where=f"{where}.method",
+        hint=f"take {' or '.join(sorted(others))}" if others else "leave it out",
+    )
 
 
 def _links(
@@ -140,7 +159,8 @@ def _independent(wish: Wish, candidates: list[str], catalogs: Catalogs) -> bool:
         return False  # what an earlier stage makes, by its name
     ports = [port.type for name in candidates for port in catalogs.step(name).consumes]
     wants_data = any(kind not in goals.CHECKPOINTS for kind in ports)
-    return wish.item.model is not None and (wish.item.data is not None or not wants_data)
+    brings_model = wish.item.model is not None or bool(set(goals.CHECKPOINTS) & set(wish.given))
+    return brings_model and (wish.item.data is not None or not wants_data)
 
 
 def _unsupported(wish: Wish, found: list[goals.Candidate], catalogs: Catalogs) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest, read_json
 from lockgate.stages import nested, rows
 from lockgate.stages.checks.configuration import is_secret
-from lockgate.stages.checks.context import on_hub
+from lockgate.stages.checks.context import absent
 from lockgate.stages.model import Source
 from lockgate.stages.rows import Probe
 
@@ -89,6 +89,12 @@ def read(
                 # its product is there once the chain is; see `assemble`
                 given.pop(kind, None)
                 continue
+            if re.fullmatch(r"[\w-]+", value) and absent(value, root):
+                raise LockgateError(
+                    f"no stage is named '{value}', and there is no such file",
+                    where=f"{where}.inputs.{kind}",
+                    hint=f"stages with a name: {', '.join(names) or 'none'}",
+                )
             given[kind] = Source(type=kind, path=value)
             files |= digests(value, root)
             probes[value] = rows.probe(str(root / value))
@@ -157,13 +163,6 @@ def digests(path: str, root: Path) -> dict[str, str]:
     if not told:
         return {}
     return {path: file_digest(files[0]) if full.is_file() and len(told[0]) > 2 else digest(told)}
-
-
-def absent(path: str, root: Path = Path()) -> bool:
-    """Whether a path that the user names is not here, and is no Hub id and no address either."""
-    if path == UNKNOWN or on_hub(path) or "://" in path:
-        return False
-    return not any(glob.iglob(str(root / path), recursive=True))
 
 
 def architecture(model: str) -> str | None:

@@ -1,8 +1,11 @@
 """Tokenizer, chat template and sequence length agree along a chain."""
 
+import dataclasses
+
 import pytest
 
 from checked_chains import checks, only, stage, step
+from lockgate.stages import rows
 
 PACK = step(
     "pack/a",
@@ -177,3 +180,54 @@ def test_the_context_of_a_model_on_the_hub_is_not_checked():
     check = only("length.context", *chain({}, {"model_length": 4096}, model=ONE))
     assert check.status == "not checked"
     assert "max_position_embeddings" in check.fix
+
+
+ROUNDS = step(
+    "train/b",
+    ["packed"],
+    ["checkpoint_hf"],
+    goals="sft",
+    roles={"steps": "steps", "global_batch": "batch"},
+)
+ROWS = rows.Probe(100, 100, ("text",), "text", 0, (), ("text",), 9)
+
+
+def passes(steps, batch, probe=ROWS, **more):
+    packed = stage("pack", PACK, {"rows": "data.jsonl"})
+    config = {"steps": steps, "batch": batch}
+    train = stage("train", ROUNDS, {"packed": packed}, config=config, **more)
+    return checks("data.passes", packed, train, probes={"data.jsonl": probe})
+
+
+def test_a_few_passes_over_the_rows_are_fine():
+    (check,) = passes(30, 10)
+    assert (check.status, check.compared) == (
+        "ok",
+        "steps 30 x batch 10 = 300 sequences; 100 rows: 3.0 passes over them (more where several "
+        "rows share a sequence)",
+    )
+
+
+def test_many_passes_are_told_with_a_number_that_makes_three():
+    (check,) = passes(1000, 8)
+    assert check.status == "warning" and "80.0 passes" in check.compared
+    assert check.fix == "set steps to about 38 for 3 passes, or bring more rows"
+    (check,) = passes(1000, 128)
+    assert "1,280 passes" in check.compared
+    assert check.fix.endswith("; lower batch: one batch is more than all rows")
+
+
+def test_passes_are_not_told_where_they_are_not_known():
+    assert passes(0, 8) == passes(None, 8) == []  # it goes by epochs
+    assert passes(1000, 8, None) == []
+    assert passes(1000, 8, dataclasses.replace(ROWS, count=None)) == []
+    own = ROUNDS.model_copy(update={"notes": ROUNDS.notes.model_copy(update={"goals": ("rlvr",)})})
+    train = stage("rl", own, {"packed": "data.jsonl"}, config={"steps": 1000, "batch": 8})
+    assert checks("data.passes", train, probes={"data.jsonl": ROWS}) == []
+
+
+def test_passes_over_generated_rows_are_not_told():
+    make = step("make/a", ["rows"], ["packed"], goals="generate")
+    made = stage("make", make, {"rows": "data.jsonl"})
+    train = stage("train", ROUNDS, {"packed": made}, config={"steps": 1000, "batch": 8})
+    assert checks("data.passes", made, train, probes={"data.jsonl": ROWS}) == []

@@ -167,3 +167,70 @@ def test_a_stage_that_says_nothing_at_all_breaks_no_check():
 def test_the_same_chain_gives_the_same_records():
     config = {"a": "???", "b": "${oc.env:OUT}"}
     assert checks("", own(config)) == checks("", own(config))
+
+
+@pytest.fixture
+def kinds(tmp_path):
+    """The `config.kinds` records of values that the user sets over a default.yaml."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/default.yaml").write_text(
+        "steps: 10\nrate: 0.1\nname: a\nopen: ???\npacked: true\ntags: []\nmodel: {path: x}\n"
+        "odd: 1e-5\nnothing: null\nway: slow\n"
+    )
+
+    def found(**settings):
+        parameters = [{"name": "way", "choices": ["slow", "fast"]}]
+        place = step("own/a").model_copy(update={"directory": tmp_path})
+        own = place.model_validate({**place.model_dump(), "parameters": parameters})
+        origin = dict.fromkeys(settings, "user")
+        return checks("config.kinds", stage("own", own, settings=settings, origin=origin))
+
+    return found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("steps", "lots", "a whole number, like 10"),
+        ("steps", 1.5, "a whole number, like 10"),
+        ("steps", True, "a whole number, like 10"),
+        ("rate", "fast", "a number, like 0.1"),
+        ("packed", 1, "true or false, like True"),
+        ("tags", "one", "a list, like []"),
+        ("way", "middle", "one of slow, fast"),
+    ],
+)
+def test_a_value_of_another_kind_than_the_default_is_told(kinds, key, value, wanted):
+    (check,) = kinds(**{key: value})
+    assert (check.status, check.compared) == ("warning", f"{key} = {value}")
+    assert check.fix == f"set it to {wanted}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", 20),
+        ("rate", 1),
+        ("name", 7),
+        ("open", [1]),
+        ("odd", 0.1),
+        ("nothing", {"a": 1}),
+        ("steps", "${oc.env:STEPS}"),
+        ("steps", None),
+        ("model.path", "y"),
+        ("way", "fast"),
+        ("unknown", 1),
+    ],
+)
+def test_a_value_that_may_stand_for_the_default_is_not_told(kinds, key, value):
+    assert kinds(**{key: value}) == []
+
+
+def test_what_the_plan_sets_is_not_judged(kinds):
+    own = step("own/a")
+    assert (
+        checks(
+            "config.kinds", stage("own", own, settings={"steps": "x"}, origin={"steps": "input"})
+        )
+        == []
+    )

@@ -92,7 +92,7 @@ def test_too_few_gpus_are_answered_with_the_cheapest_way_first():
         f"1) a smaller model: {MIDDLE} with sft/light from 4 GPUs, {SMALL} with sft/light from "
         "1 GPU",
         "2) LoRA: peft/light with method lora from 2 GPUs",
-        "3) LoRA: sft/light with method lora from 1 GPU",
+        "3) LoRA: sft/light with method lora from 1 GPU (74.52 GB of 80 GB each)",
         "4) full as planned needs 8 GPUs",
     ]
 
@@ -219,21 +219,19 @@ def test_sizes_that_divide_are_shown_with_the_numbers():
 def test_sizes_that_do_not_divide_are_told_with_sizes_that_do():
     check = shape(gpus=4, tp=8, pp=1)["parallel.divides"]
     assert check.status == "warning"
-    assert check.fix == (
-        "set tensor_parallel = 4, pipeline_parallel = 1; or take a multiple of 8 GPUs, like 8"
-    )
+    assert check.fix == ("set tp = 4, pp = 1; or take a multiple of 8 GPUs, like 8")
 
 
 def test_experts_that_do_not_divide_are_told():
     check = shape(gpus=4, tp=4, pp=1, ep=8)["parallel.divides"]
-    assert (check.status, check.fix) == ("warning", "set expert_parallel = 4")
+    assert (check.status, check.fix) == ("warning", "set ep = 4")
 
 
 def test_a_batch_that_does_not_divide_is_told_with_the_nearest():
     check = shape(tp=1, batch=20, micro=2)["batch.divides"]
     assert check.status == "warning"
-    assert check.fix == "set the global batch to 16 or 32"
-    assert shape(tp=1, batch=3)["batch.divides"].fix == "set the global batch to 8"
+    assert check.fix == "set batch to 16 or 32"
+    assert shape(tp=1, batch=3)["batch.divides"].fix == "set batch to 8"
 
 
 def test_sizes_in_references_and_variables_are_followed():
@@ -258,3 +256,52 @@ def test_on_a_cpu_only_the_batch_is_looked_at():
     found = shape(gpus=0, tp=8, batch=5, micro=2)
     assert list(found) == []
     assert shape(gpus=0, batch=5, micro=2)["batch.divides"].status == "warning"
+
+
+def test_a_proposal_says_what_its_step_asks_for_a_model_of_that_size():
+    wide = LIGHT.model_copy(
+        update={
+            "models": [LIGHT.models[0].model_copy(update={"name": "org/twin-32B", "min_gpus": 8})]
+        }
+    )
+    check = only("gpus.model-minimum", sft(gpus=4), gpu="H100", alternatives=[wide])
+    assert "it asks 8 GPUs for org/twin-32B" in check.fix
+
+
+def test_one_list_of_ways_out_is_enough():
+    found = checks("gpus.", sft(gpus=4), gpu="H100", alternatives=[LIGHT])
+    fixes = {check.code: check.fix for check in found}
+    assert fixes["gpus.step-minimum"] == fixes["gpus.memory"] == "see gpus.model-minimum"
+    assert fixes["gpus.model-minimum"].startswith("1) ")
+
+
+def test_a_step_for_one_gpu_is_not_given_more():
+    one = step("sft/one", ["rows"], ["checkpoint_hf"], goals="sft", gpus=0, most_gpus=1)
+    check = only("gpus.memory", stage("sft", one, model=MIDDLE, gpus=1), gpu="H100", gpus=8)
+    assert check.status == "warning"
+    assert check.fix == "1) another step: sft/one uses 1 GPU at most"
+
+
+@pytest.mark.parametrize(("memory_mb", "status"), [(200_000, "ok"), (100_000, "warning")])
+def test_without_a_gpu_a_training_has_to_fit_into_host_memory(memory_mb, status):
+    one = step("sft/one", ["rows"], ["checkpoint_hf"], goals="sft", gpus=0)
+    check = only("memory.host", stage("sft", one, model=MIDDLE), memory_mb=memory_mb)
+    assert check.status == status
+    assert "147.2 GB" in check.compared and "resources.memory_mb" in check.compared
+    assert status == "ok" or check.fix.startswith("set resources.memory_mb to 1472")
+
+
+EVALUATE = step("eval/a", ["checkpoint_hf"], ["scores"], goals="evaluate", gpus=1, most_gpus=1)
+
+
+def test_a_model_that_answers_has_to_fit_with_its_weights_alone():
+    fine = only("gpus.memory", stage("eval", EVALUATE, model=BIG, gpus=1), gpu="H100")
+    assert fine.status == "ok" and "30B parameters (from the name), inference" in fine.compared
+    large = only("gpus.memory", stage("eval", EVALUATE, model="org/huge-120B", gpus=1), gpu="H100")
+    assert large.status == "warning"
+    assert large.fix == "give it 4 GPUs, and spread the model in its configuration"
+
+
+def test_an_endpoint_needs_no_gpu_of_ours():
+    assert checks("gpus.", stage("eval", EVALUATE, model=BIG, endpoint=True), gpu="H100") == []
+    assert checks("memory.", stage("eval", EVALUATE, model=BIG, endpoint=True)) == []

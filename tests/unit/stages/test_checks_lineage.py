@@ -157,3 +157,42 @@ def test_where_the_base_is_optional_the_adapter_s_own_record_is_taken():
 def test_a_whole_model_needs_no_base():
     whole = Source(type="checkpoint_hf", path=BASE)
     assert not checks("lora.base", stage("merge", MERGE, {"checkpoint_lora": whole}))
+
+
+DISTILL = step(
+    "distill/a",
+    ["checkpoint_hf"],
+    ["checkpoint_sharded"],
+    goals="distill",
+    roles={"teacher": "teacher"},
+)
+PRUNE = step("prune/a", ["checkpoint_hf"], ["checkpoint_hf"], goals="prune")
+
+
+def test_a_model_that_would_learn_from_itself_is_told():
+    config = {"teacher": BASE}
+    alone = stage("distill", DISTILL, {"checkpoint_hf": BASE}, config=config)
+    check = only("distill.teacher", alone)
+    assert check.status == "warning" and check.fix.startswith("set teacher to the model to learn")
+    config = {"teacher": "org/larger-30B"}
+    other = stage("distill", DISTILL, {"checkpoint_hf": BASE}, config=config)
+    assert only("distill.teacher", other).status == "ok"
+
+
+MEASURE = step("eval/a", ["checkpoint_hf"], ["scores"], goals="evaluate", roles={"tasks": "tasks"})
+OTHER_MEASURE = MEASURE.model_copy(update={"id": "eval/b"})
+
+
+@pytest.mark.parametrize(
+    ("second", "tasks", "status"),
+    [
+        (MEASURE, ["sums"], "ok"),
+        (MEASURE, ["words"], "warning"),
+        (OTHER_MEASURE, ["sums"], "warning"),
+    ],
+)
+def test_scores_to_compare_come_of_one_step_and_the_same_tasks(second, tasks, status):
+    before = stage("before", MEASURE, {"checkpoint_hf": BASE}, config={"tasks": ["sums"]})
+    after = stage("after", second, {"checkpoint_hf": BASE}, config={"tasks": tasks})
+    assert only("evaluation.same", before, after).status == status
+    assert checks("evaluation.same", before) == []

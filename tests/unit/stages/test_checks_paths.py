@@ -158,3 +158,29 @@ def test_a_key_that_names_a_file_of_paths_holds_no_glob():
     first = stage("first", step("make/a", [], ["rows"]))
     packed = stage("pack", PACK, {"rows": first}, config={"blend": "@results@/blend.json"})
     assert not checks("paths.glob", first, packed)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("here.jsonl", "ok"),
+        ("*.jsonl", "ok"),
+        ("gone.jsonl", "warning"),
+        ("gone/*.jsonl", "warning"),
+        ("org/rows", "not checked"),
+        ("s3://pail/rows", "not checked"),
+    ],
+)
+def test_what_the_user_names_has_to_be_there(tmp_path, monkeypatch, path, status):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.jsonl").write_text("{}")
+    check = only("paths.present", stage("pack", PACK, {"rows": path}))
+    assert check.status == status
+    assert path in check.compared
+
+
+def test_what_is_no_file_of_the_users_is_not_looked_for():
+    packed = stage("pack", PACK, {"rows": "???"})
+    model = Source(type="checkpoint_sharded", path="models/gone", model="gone")
+    train = stage("train", TRAIN, {"packed": packed, "checkpoint_sharded": model})
+    assert checks("paths.present", packed, train) == []

@@ -66,7 +66,7 @@ def test_adapters_take_the_frozen_weights_and_a_small_share():
 def test_an_unknown_method_is_answered_with_those_there_are():
     with pytest.raises(LockgateError) as error:
         hardware.memory_needed_gb(1e9, "dora")
-    assert error.value.hint == "there are: full, lora"
+    assert error.value.hint == "there are: full, inference, lora"
 
 
 @pytest.mark.parametrize(

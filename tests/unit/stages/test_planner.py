@@ -173,7 +173,7 @@ def test_a_model_that_has_to_be_used_is_converted_for_an_optional_port():
     assert names(plan(Action("evaluate", ("evaluate",), ("hf",)))) == ["evaluate"]
     links = plan(Action("evaluate", ("evaluate",), ("hf",), use=("hf",)))
     assert names(links) == ["convert/to_megatron", "evaluate"]
-    with pytest.raises(NoChain, match="'evaluate' from rows") as caught:
+    with pytest.raises(NoChain, match="no step for 'evaluate' takes rows") as caught:
         plan(Action("evaluate", ("evaluate",), ("rows",), use=("rows",)))
     assert caught.value.action == 0
 

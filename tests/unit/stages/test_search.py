@@ -141,8 +141,12 @@ def test_an_unknown_step_is_told_with_the_nearest(shop):
             ["'translate' is not supported by any catalog", "there are: dpo, evaluate, sft"],
         ),
         (
+            {**DPO, "model": "small", "method": "full"},
+            [],  # a step without methods trains all weights
+        ),
+        (
             {**DPO, "model": "small", "method": "lora"},
-            [],  # a step without methods takes none amiss
+            ["'dpo' of models/small with method lora", "rl/pairs: it has no method lora"],
         ),
         (
             {**SFT, "model": "seq"},
@@ -174,6 +178,46 @@ def test_what_no_catalog_does_has_no_stages_and_a_clear_word(shop, item, words):
     for word in words:
         assert word in chain.missing
     assert ("it has no stages" in chain.blocked) == bool(words)
+
+
+def test_a_named_step_without_the_method_is_refused_with_those_that_have_it(shop):
+    item = {"step": "sft/sharded", "model": "large", "data": "chat.jsonl", "method": "lora"}
+    with pytest.raises(LockgateError) as error:
+        shop.read(item)
+    assert str(error.value) == (
+        "chain.yaml: stages[0].method: sft/sharded has no method lora\nHint: take sft/whole"
+    )
+
+
+def test_a_step_made_like_another_one_is_taken_last(shop):
+    manifest = (shop.root / "catalog/sft/whole/step.toml").read_text()
+    mine = manifest.replace("sft/whole", "sft/amine").replace('"org/example"', '"org/other"')
+    default = (shop.root / "catalog/sft/whole/config/default.yaml").read_text()
+    other = {**SFT, "model": "other"}
+    shop.step("sft/amine", mine, default)
+    assert steps(shop.read(other)) == ["sft/amine"]  # it lists the model
+    shop.step("sft/amine", mine + '[reference]\nlike = "sft/whole"\n', default)
+    assert steps(shop.read(other)) == ["sft/whole"]
+    assert steps(shop.read({**other, "goal": None, "step": "sft/amine"})) == ["sft/amine"]
+
+
+def test_a_whole_model_that_is_evaluated_has_no_base(shop):
+    shop.edit(
+        "catalog/eval/measure/step.toml",
+        'type = "checkpoint_hf"\nrequired = false',
+        'type = "weights"\n[[consumes]]\ntype = "checkpoint_hf"\nrequired = false',
+    )
+    shop.edit(
+        "catalog/eval/measure/step.toml",
+        'inputs.checkpoint_hf = { key = "model" }',
+        'inputs.weights = { key = "model" }\n'
+        'inputs.checkpoint_hf = { key = "samples", base_of_adapter = true }',
+    )
+    shop.edit(
+        "catalog/types.toml", "[checkpoint_hf]", '[weights]\n[checkpoint_hf]\nis_a = "weights"'
+    )
+    (stage,) = shop.read({"goal": "evaluate", "model": "small"}).stages
+    assert list(stage.inputs) == ["weights"]
 
 
 def test_an_input_named_after_a_stage_builds_on_it_whatever_else_the_item_brings(shop):
@@ -240,3 +284,25 @@ def test_a_worse_step_is_taken_where_the_best_has_no_chain(shop):
     assert chain.stages[0].why == (
         "for the goal 'sft': it takes *ForCausalLM; what org/large is, is not known here"
     )
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (SFT, (2, 8)),  # it says what it needs at least
+        ({**SFT, "gpus": 3, "nodes": 1}, (1, 3)),
+        ({"goal": "evaluate", "model": "small"}, (1, 0)),  # it needs none
+        ({"goal": "evaluate", "model": "small", "gpus": 1}, (1, 1)),
+        ({"goal": "evaluate", "endpoint": SERVED}, (1, 0)),
+    ],
+)
+def test_a_stage_gets_the_gpus_that_its_step_can_use(shop, item, expected):
+    (stage,) = shop.read(item, resources={"gpus": 8, "nodes": 2}).stages
+    assert (stage.nodes, stage.gpus) == expected
+
+
+@pytest.mark.parametrize("there", [0, 1, 8])
+def test_a_step_for_some_gpus_gets_no_more(shop, there):
+    shop.edit("catalog/sft/whole/step.toml", "gpus = 1", "gpus = 0\nmost_gpus = 1")
+    (stage,) = shop.read(SFT, resources={"gpus": there, "nodes": 2}).stages
+    assert (stage.nodes, stage.gpus) == (1, min(there, 1))

@@ -6,6 +6,7 @@ import pytest
 
 from lockgate.errors import LockgateError
 from lockgate.stages import wishes
+from lockgate.stages.checks.context import absent
 
 SFT = {"goal": "sft", "model": "small", "data": "chat.jsonl"}
 
@@ -55,9 +56,17 @@ def test_rows_are_raw_unless_they_or_the_user_say_more(shop):
 
 
 def test_further_inputs_are_given_by_type(shop):
-    assert given(shop, step="convert/join", inputs={"checkpoint_sharded": "pieces"}) == {
-        "checkpoint_sharded": "pieces"
+    assert given(shop, step="convert/join", inputs={"checkpoint_sharded": "some/pieces"}) == {
+        "checkpoint_sharded": "some/pieces"
     }
+
+
+def test_a_word_that_is_neither_a_stage_nor_a_file_is_told(shop):
+    last = {"goal": "evaluate", "inputs": {"checkpoint_hf": "tune"}}
+    error = refused(shop, {**SFT, "name": "tuned"}, last)
+    assert error.where == "chain.yaml: stages[1].inputs.checkpoint_hf"
+    assert error.what == "no stage is named 'tune', and there is no such file"
+    assert error.hint == "stages with a name: tuned"
 
 
 @pytest.mark.parametrize(
@@ -129,9 +138,9 @@ def test_a_directory_and_a_glob_are_known_by_all_their_files(shop):
 
 def test_a_path_is_absent_unless_it_is_here_or_may_be_elsewhere(shop):
     gone = ["gone.jsonl", "deep/er/gone", "gone/*.jsonl", "/gone/rows.jsonl"]
-    assert [path for path in gone if not wishes.absent(path, shop.root)] == []
+    assert [path for path in gone if not absent(path, shop.root)] == []
     there = ["chat.jsonl", "models/small", "*.jsonl", "org/on-the-hub", "s3://pail/rows", "???"]
-    assert [path for path in there if wishes.absent(path, shop.root)] == []
+    assert [path for path in there if absent(path, shop.root)] == []
 
 
 @pytest.mark.parametrize("path", ["org/on-the-hub", "gone.jsonl", "gone/*.jsonl"])

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lockgate.stages.checks import alignment, artifacts, configuration, gpus, lineage, paths
-from lockgate.stages.checks.context import Context, Types
+from lockgate.stages.checks.context import Context, Types, generates
 from lockgate.stages.model import Check
 
-__all__ = ["CHECKS", "Context", "Types", "run"]
+__all__ = ["CHECKS", "Context", "Types", "generates", "run"]
 
 CHECKS: tuple[Callable[[Context], Iterator[Check]], ...] = (
     artifacts.chain,
@@ -22,18 +22,23 @@ CHECKS: tuple[Callable[[Context], Iterator[Check]], ...] = (
     alignment.template,
     alignment.length,
     alignment.context_length,
+    alignment.passes,
     lineage.from_sft,
     lineage.lora_base,
+    lineage.teacher,
+    lineage.evaluations,
     gpus.minimum,
     gpus.memory,
     gpus.model,
     gpus.divides,
+    paths.present,
     paths.iteration,
     paths.overlap,
     paths.globs,
     configuration.secrets,
     configuration.artifact_reference,
     configuration.unresolved,
+    configuration.kinds,
 )
 """All checks, in the order of the report."""
 

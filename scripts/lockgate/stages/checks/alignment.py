@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lockgate.stages.checks.context import Context, on_hub, trains
+from lockgate.stages.checks.context import ROLLING, Context, generates, goals, on_hub, trains
 from lockgate.stages.checks.values import Unresolved, resolve
 from lockgate.stages.model import RESULTS, Check, Stage
 from lockgate.stages.nested import get
+from lockgate.stages.rows import Probe
+
+_PASSES = 10  # over the rows; more than that learns them by heart
+_USUAL = 3
 
 
 def _named(context: Context, stage: Stage, role: str) -> dict[str, str]:
@@ -231,3 +236,44 @@ def context_length(context: Context) -> Iterator[Check]:
         else:
             fix = f"set {key} to {limit} or less"
             yield Check(code, stage.name, "warning", told, fix)
+
+
+def passes(context: Context) -> Iterator[Check]:
+    """`data.passes`: steps times batch goes over the rows as often as a training should."""
+    code = "data.passes"
+    for stage in context.stages:
+        roles = stage.step.notes.roles
+        keys = [key for role in ("steps", "global_batch") for key in roles.get(role, ())[:1]]
+        counted = [probe.count for probe in _rows(context, stage) if probe.count]
+        # reinforcement makes new answers to the same prompts
+        if not trains(stage) or len(keys) < 2 or not counted or goals(stage) & ROLLING:
+            continue
+        try:
+            steps, batch = (resolve(stage.config, key, context.environ) for key in keys)
+        except Unresolved:
+            continue  # `config.unresolved` tells it
+        if not all(isinstance(value, int) and value > 0 for value in (steps, batch)):
+            continue  # the step goes by epochs
+        rows = sum(counted)
+        times = steps * batch / rows
+        said = f"{times:,.{1 if times < 100 else 0}f}"
+        told = f"{keys[0]} {steps} x {keys[1]} {batch} = {steps * batch} sequences; {rows} rows: "
+        told += f"{said} passes over them (more where several rows share a sequence)"
+        if times <= _PASSES:
+            yield Check(code, stage.name, "ok", told)
+        else:
+            few = max(1, math.ceil(_USUAL * rows / batch))
+            fix = f"set {keys[0]} to about {few} for {_USUAL} passes, or bring more rows"
+            fix += f"; lower {keys[1]}: one batch is more than all rows" if batch > rows else ""
+            yield Check(code, stage.name, "warning", told, fix, severity="warning")
+
+
+def _rows(context: Context, stage: Stage) -> Iterator[Probe]:
+    """What is known of the user's rows that reach a stage, through preparation alone."""
+    for one in [stage, *context.ancestors(stage, past_training=False)]:
+        if one is not stage and (trains(one) or generates(one)):
+            continue
+        for source in one.inputs.values():
+            probe = context.probes.get(source.path) if source.stage is None else None
+            if probe:
+                yield probe

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockgate.stages.checks.context import (
-    GENERATING,
     TRANSLATING,
     Context,
+    generates,
     goals,
     is_checkpoint,
     on_hub,
@@ -172,7 +172,7 @@ def _origin(context: Context, source: Source) -> tuple[str, Stage | None]:
         maker = context.stage(source.stage)
         if maker is None:
             break
-        passed = [] if goals(maker) & GENERATING else _passed(context, maker, source.type)
+        passed = [] if generates(maker) else _passed(context, maker, source.type)
         if not passed:
             return "", changed or maker
         source, says = passed[0]
@@ -241,7 +241,7 @@ def _all_origins(context: Context, source: Source) -> Iterator[Source]:
         if maker is None or maker.name in seen:
             continue
         seen.add(maker.name)
-        if not trains(maker) and not goals(maker) & GENERATING:
+        if not trains(maker) and not generates(maker):
             waiting += [each for each in maker.inputs.values() if not is_checkpoint(each.type)]
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from lockgate.stages.checks.context import Context
 from lockgate.stages.checks.values import Unresolved, leaves, resolve
+from lockgate.stages.configs import read_config
 from lockgate.stages.model import Check
+from lockgate.stages.nested import get
 
 _SECRET_KEY = re.compile(r"(key|token|password|passwd|secret)$", re.IGNORECASE)
 _SURELY = re.compile(r"(api|access|private|auth|hf|hub|secret|bearer)[_-]?(key|token)$", re.I)
@@ -26,6 +28,7 @@ _KNOWN = re.compile(
     r"|://[^/\s:@]+:[^/\s@]+@"
 )
 _SHOWN = 10
+_SCALARS = ("true or false", "a whole number", "a number", "a text")
 
 
 def secrets(context: Context) -> Iterator[Check]:
@@ -126,6 +129,50 @@ def _unset(context: Context, config: Any, key: str, value: str) -> list[str]:
             if part.startswith("oc.env:")
         ]
     return []
+
+
+def kinds(context: Context) -> Iterator[Check]:
+    """`config.kinds`: what the user sets is of the default's kind, or among the choices."""
+    code = "config.kinds"
+    for stage in context.stages:
+        own = [key for key, who in stage.origin.items() if who == "user"]
+        defaults = read_config(stage.step) if own else {}
+        choices = {one.name: one.choices for one in stage.step.parameters if one.choices}
+        for key in own:
+            value = stage.settings[key]
+            if isinstance(value, str) and ("${" in value or "???" in value):
+                continue
+            if key in choices and value not in choices[key]:
+                wanted = f"one of {', '.join(map(str, choices[key]))}"
+            elif _kind(value) in (*_alike(get(defaults, key)), ""):
+                continue
+            else:
+                wanted = f"{_kind(get(defaults, key))}, like {get(defaults, key)}"
+            yield Check(code, stage.name, "warning", f"{key} = {value}", f"set it to {wanted}")
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in a word; empty: nothing, or a text that could be anything."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int):
+        return "a whole number"
+    if isinstance(value, float):
+        return "a number"
+    if isinstance(value, list):
+        return "a list"
+    return "a mapping" if isinstance(value, dict) else "a text"
+
+
+def _alike(default: Any) -> tuple[str, ...]:
+    """Kinds that may stand in the place of a default."""
+    kind = _kind(default)
+    if kind == "a number":
+        return kind, "a whole number"
+    # what is not known, refers to something, or is a number in YAML 1.1's eyes alone
+    return (kind,) if kind and kind != "a text" else (_kind({}), _kind([]), *_SCALARS)
 
 
 def _some(names: list[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from lockgate.catalog.model import ArtifactType, Port, Step, SupportedModel
@@ -19,6 +21,9 @@ SUPERVISED = frozenset({"sft", "peft"})
 
 REINFORCED = frozenset({"dpo", "rlvr", "rlhf"})
 """Goals of steps that need a model which already follows a chat."""
+
+ROLLING = frozenset({"rlvr", "rlhf"})
+"""Goals of steps that train on answers which the model itself makes."""
 
 TRAINING = SUPERVISED | REINFORCED | {"pretrain", "distill"}
 """Goals of steps that change a model's weights by training."""
@@ -52,6 +57,7 @@ class Context:
         catalogs: artifact types.
         gpu: name of the GPU in a node; None: not known.
         nodes, gpus: what there is: nodes, and GPUs a node.
+        memory_mb: host memory of a job; None: not known.
         probes: of the user's data, by the path that a `Source` has.
         model_files: of local models, by what `Stage.model` (or a `Source`) says: keys
             `tokenizer_sha256`, `chat_template_sha256`, `architecture` (class name),
@@ -65,6 +71,7 @@ class Context:
     gpu: str | None = None
     nodes: int = 1
     gpus: int = 0
+    memory_mb: int | None = None
     probes: Mapping[str, Probe | None] = field(default_factory=dict)
     model_files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     alternatives: list[Step] = field(default_factory=list)
@@ -117,6 +124,11 @@ def trains(stage: Stage) -> bool:
     return bool(stage.method or stage.step.notes.methods or goals(stage) & TRAINING)
 
 
+def generates(stage: Stage) -> bool:
+    """Whether the stage makes new rows."""
+    return bool(goals(stage) & GENERATING)
+
+
 def works_on_model(stage: Stage) -> bool:
     """Whether the stage loads the model that is customized (and not only names one)."""
     ports = [*stage.step.consumes, *stage.step.produces]
@@ -139,6 +151,13 @@ def is_adapter(kind: str) -> bool:
 def on_hub(path: str) -> bool:
     """Whether a path that is not there could be a Hub id."""
     return bool(_HUB.fullmatch(path)) and not path.endswith(_FILES) and path[0] not in "./"
+
+
+def absent(path: str, root: Path = Path()) -> bool:
+    """Whether a path that the user names is not here, and is no Hub id and no address either."""
+    if path == "???" or on_hub(path) or "://" in path:
+        return False
+    return not any(glob.iglob(str(root / path), recursive=True))
 
 
 def supported(step: Step, model: str) -> SupportedModel | None:

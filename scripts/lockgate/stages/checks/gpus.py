@@ -11,6 +11,7 @@ from lockgate.stages import hardware
 from lockgate.stages.checks.context import (
     Context,
     architecture,
+    goals,
     needed_gpus,
     on_hub,
     supported,
@@ -21,6 +22,7 @@ from lockgate.stages.checks.proposals import counted, proposals, size_of
 from lockgate.stages.checks.values import Unresolved, resolve
 from lockgate.stages.model import Check, Stage
 
+_MODEL = "gpus.model-minimum"
 _EXPERTS = ("expert_parallel", "expert_tensor_parallel")
 _SIZES = ("tensor_parallel", "pipeline_parallel", "context_parallel")
 
@@ -28,7 +30,7 @@ _SIZES = ("tensor_parallel", "pipeline_parallel", "context_parallel")
 def minimum(context: Context) -> Iterator[Check]:
     """`gpus.none`, `gpus.step-minimum`, `gpus.model-minimum`: as many as step and model need."""
     for stage in context.stages:
-        needs = needed_gpus(stage.step)
+        needs = None if stage.endpoint else needed_gpus(stage.step)
         entry = supported(stage.step, stage.model) if works_on_model(stage) else None
         least = entry.min_gpus if entry and entry.min_gpus else 0
         total = stage.nodes * stage.gpus
@@ -51,25 +53,32 @@ def minimum(context: Context) -> Iterator[Check]:
             else:
                 # what the step itself declares is a default that a configuration may lower
                 hard = "error" if stage.step.notes.gpus is not None else "warning"
-                fix = proposals(context, stage, needs * stage.nodes)
+                fix = f"see {_MODEL}"
+                if total >= least:
+                    fix = proposals(context, stage, needs * stage.nodes)
                 yield Check("gpus.step-minimum", stage.name, "warning", told, fix, hard)
         if entry and least:
             told = f"{entry.name} with {stage.step.id} needs {counted(least)}; "
             told += f"the stage has {stage.nodes} x {stage.gpus} = {total}"
             if total >= least:
-                yield Check("gpus.model-minimum", stage.name, "ok", told)
+                yield Check(_MODEL, stage.name, "ok", told)
             else:
                 fix = proposals(context, stage, least)
-                yield Check("gpus.model-minimum", stage.name, "warning", told, fix)
+                yield Check(_MODEL, stage.name, "warning", told, fix)
 
 
 def memory(context: Context) -> Iterator[Check]:
-    """`gpus.memory`: weights, gradients and optimizer fit into all GPUs together."""
-    code = "gpus.memory"
+    """`gpus.memory`: weights, gradients and optimizer fit into all GPUs together.
+
+    Without a GPU into the job's host memory: `memory.host`. To answer takes the weights alone.
+    """
     for stage in context.stages:
-        if not trains(stage) or not stage.gpus or not stage.model:
+        measures = "evaluate" in goals(stage) and not stage.endpoint
+        if not stage.model or not (trains(stage) or measures and works_on_model(stage)):
             continue
-        size, method = size_of(context, stage.step, stage.model), stage.method or "full"
+        code = "gpus.memory" if stage.gpus else "memory.host"
+        size = size_of(context, stage.step, stage.model)
+        method = (stage.method or "full") if trains(stage) else "inference"
         if size is None:
             yield Check(
                 code,
@@ -83,6 +92,9 @@ def memory(context: Context) -> Iterator[Check]:
         need = hardware.memory_needed_gb(size.total, method)
         told = f"{size.total / 1e9:.4g}B parameters ({size.source}), {method}, "
         told += f"{hardware.assumptions(method)}: {need:.4g} GB"
+        if not stage.gpus:
+            yield _host(context, stage, need, told)
+            continue
         if context.gpu is None:
             fix = "set resources.gpu to the GPU's name, like H100"
             yield Check(code, stage.name, "not checked", told, fix, severity="note")
@@ -99,8 +111,28 @@ def memory(context: Context) -> Iterator[Check]:
         if need <= have:
             yield Check(code, stage.name, "ok", told)
         else:
-            fix = proposals(context, stage, hardware.gpus_needed(size.total, method, device))
+            needed = hardware.gpus_needed(size.total, method, device)
+            entry = supported(stage.step, stage.model)
+            if not trains(stage):
+                fix = f"give it {counted(needed)}, and spread the model in its configuration"
+            elif entry and (entry.min_gpus or 0) > total:
+                fix = f"see {_MODEL}"
+            else:
+                fix = proposals(context, stage, needed)
             yield Check(code, stage.name, "warning", told, fix)
+
+
+def _host(context: Context, stage: Stage, need: float, told: str) -> Check:
+    code = "memory.host"
+    if context.memory_mb is None:
+        fix = "set resources.memory_mb"
+        return Check(code, stage.name, "not checked", told, fix, severity="note")
+    have = context.memory_mb / 1000
+    told += f"; no GPU, and the job has {have:.4g} GB (resources.memory_mb)"
+    if need <= have:
+        return Check(code, stage.name, "ok", told)
+    fix = f"set resources.memory_mb to {math.ceil(need * 1000)}, or give the stage a GPU"
+    return Check(code, stage.name, "warning", told, fix)
 
 
 def model(context: Context) -> Iterator[Check]:
@@ -189,7 +221,7 @@ def _ranks(stage: Stage, sizes: dict[str, int], ranks: int, total: int) -> Check
             if role in sizes:
                 size = math.gcd(sizes[role], left)
                 left //= size
-                fits.append(f"{role} = {size}")
+                fits.append(f"{_key(stage, role)} = {size}")
         more = math.ceil(total / ranks) * ranks
         fix = f"set {', '.join(fits)}; or take a multiple of {ranks} GPUs, like {more}"
         return Check(code, stage.name, "warning", f"{told}, which it does not divide", fix)
@@ -198,7 +230,8 @@ def _ranks(stage: Stage, sizes: dict[str, int], ranks: int, total: int) -> Check
     experts = sizes.get("expert_parallel", 1) * tensors
     room = total // sizes.get("pipeline_parallel", 1)
     if room % experts:
-        fix = f"set expert_parallel = {math.gcd(experts // tensors, max(1, room // tensors))}"
+        size = math.gcd(experts // tensors, max(1, room // tensors))
+        fix = f"set {_key(stage, 'expert_parallel')} = {size}"
         told += f"; expert parallel {experts} does not divide {room} GPUs of a pipeline stage"
         return Check(code, stage.name, "warning", told, fix)
     if "expert_parallel" in sizes:
@@ -216,8 +249,13 @@ def _batch(stage: Stage, sizes: dict[str, int], data: int, total: int) -> Check:
         return Check(code, stage.name, "ok", told)
     low, high = batch // unit * unit, math.ceil(batch / unit) * unit
     near = f"{low} or {high}" if low else f"{high}"
-    fix = f"set the global batch to {near}"
+    fix = f"set {_key(stage, 'global_batch')} to {near}"
     return Check(code, stage.name, "warning", f"{told}, which does not divide it", fix)
+
+
+def _key(stage: Stage, role: str) -> str:
+    """The key of the step's own configuration that means a role."""
+    return next(iter(stage.step.notes.roles[role]))
 
 
 def _number(context: Context, stage: Stage, role: str, unknown: list[str]) -> int | None:

@@ -22,6 +22,7 @@ from lockgate.stages.checks.context import (
 )
 from lockgate.stages.checks.values import Unresolved, resolve
 from lockgate.stages.model import RESULTS, Check, Source, Stage
+from lockgate.stages.nested import get
 
 _TUNED = re.compile(r"(?<![a-z])(instruct|chat|it|sft|dpo|rlhf|aligned)(?![a-z])", re.IGNORECASE)
 _FIX = "add an sft stage before it, or start from an instruct model"
@@ -125,6 +126,44 @@ def lora_base(context: Context) -> Iterator[Check]:
         else:
             kind = next(iter(named), bases[0])
             yield Check(code, stage.name, "warning", told, f"take {trained[0]} for {kind}")
+
+
+def teacher(context: Context) -> Iterator[Check]:
+    """`distill.teacher`: a model does not learn from itself."""
+    code = "distill.teacher"
+    for stage in context.stages:
+        keys = stage.step.notes.roles.get("teacher", ())
+        students = [_root(context, source) for source in weights(stage)]
+        for key in keys:
+            try:
+                named = resolve(stage.config, key, context.environ)
+            except Unresolved:
+                continue  # `config.unresolved` tells it
+            told = f"{key} = {named}; the student is {' and '.join(students) or 'not named'}"
+            if named in students:
+                fix = f"set {key} to the model to learn from, or prune the student before"
+                yield Check(code, stage.name, "warning", told, fix)
+            else:
+                yield Check(code, stage.name, "ok", told)
+
+
+def evaluations(context: Context) -> Iterator[Check]:
+    """`evaluation.same`: scores that a reader will compare come of one step and the same tasks."""
+    code = "evaluation.same"
+    measured = [stage for stage in context.stages if "evaluate" in goals(stage)]
+    for stage in measured[1:]:
+        pair = (measured[0], stage)
+        ways = [f"{one.name}: {one.step.id}" + _tasks(one) for one in pair]
+        if measured[0].step.id == stage.step.id and _tasks(measured[0]) == _tasks(stage):
+            yield Check(code, stage.name, "ok", "; ".join(ways))
+        else:
+            fix = f"name one step (`step: {stage.step.id}`) and the same tasks in both"
+            yield Check(code, stage.name, "warning", "; ".join(ways), fix, severity="warning")
+
+
+def _tasks(stage: Stage) -> str:
+    found = [get(stage.config, key) for key in stage.step.notes.roles.get("tasks", ())]
+    return f" on {found[0]}" if found else ""
 
 
 def _trainer(context: Context, source: Source) -> Stage | None:

@@ -6,10 +6,29 @@ import fnmatch
 import glob
 import posixpath
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from lockgate.stages.checks.context import Context
+from lockgate.stages.checks.context import Context, absent
 from lockgate.stages.checks.values import Unresolved, resolve
 from lockgate.stages.model import Check, Source, Stage
+
+
+def present(context: Context) -> Iterator[Check]:
+    """`paths.present`: what the user names is here, unless it may be on the Hub or elsewhere."""
+    code = "paths.present"
+    for stage in context.stages:
+        for kind, source in stage.inputs.items():
+            if source.stage or source.model or source.path == "???":
+                continue  # a model is verified by itself
+            told = f"{kind}: {source.path}"
+            if absent(source.path):
+                fix = "put it there, or mend the path in the configuration"
+                yield Check(code, stage.name, "warning", f"{told} is not here", fix)
+            elif Path(source.path).exists() or glob.has_magic(source.path):
+                yield Check(code, stage.name, "ok", f"{told} is here")
+            else:
+                why = "it is on the Hub or elsewhere, or absent: the stage itself will find out"
+                yield Check(code, stage.name, "not checked", told, why, severity="note")
 
 
 def iteration(context: Context) -> Iterator[Check]:

@@ -41,7 +41,8 @@ def proposals(context: Context, stage: Stage, needed: int) -> str:
     )
     node = max(room.node, needed_gpus(stage.step) or 0)
     ways = []
-    if room.total >= needed and room.node >= (needed_gpus(stage.step) or 0):
+    most = stage.step.notes.most_gpus
+    if most is None and room.total >= needed and room.node >= (needed_gpus(stage.step) or 0):
         there = f"{context.nodes} x {context.gpus}"
         ways.append(f"give the stage all that is there ({there} = {room.total} GPUs)")
     others = _others(context, stage)
@@ -51,7 +52,10 @@ def proposals(context: Context, stage: Stage, needed: int) -> str:
     full = _full(context, stage, needed, device)
     nodes = math.ceil(full / node) if node else 1
     shape = f" ({nodes} x {node})" if nodes > 1 or node > full else ""
-    ways.append(f"{stage.method or 'the stage'} as planned needs {counted(full)}{shape}")
+    if most is not None and full > most:
+        ways.append(f"another step: {stage.step.id} uses {counted(most)} at most")
+    else:
+        ways.append(f"{stage.method or 'the stage'} as planned needs {counted(full)}{shape}")
     return "; ".join(f"{at}) {way}" for at, way in enumerate(ways, 1))
 
 
@@ -120,9 +124,13 @@ def _stacks(context: Context, stage: Stage, others: list[Step], room: _Room) -> 
             continue
         if not _same_way(step, stage):
             continue
-        number = _fits(context, step, stage.model, stage.method or "full", room)
+        method = stage.method or "full"
+        number = _fits(context, step, stage.model, method, room)
         if number:
-            ways.append(f"the {own} stack: {step.id} takes {stage.model} from {counted(number)}")
+            told = _numbers(context, step, stage.model, method, room)
+            ways.append(
+                f"the {own} stack: {step.id} takes {stage.model} from {counted(number)}{told}"
+            )
     return ways
 
 
@@ -135,8 +143,25 @@ def _adapters(context: Context, stage: Stage, others: list[Step], room: _Room) -
             continue
         number = _fits(context, step, stage.model, "lora", room)
         if number:
-            ways.append(f"LoRA: {step.id} with method lora from {counted(number)}")
+            told = _numbers(context, step, stage.model, "lora", room)
+            ways.append(f"LoRA: {step.id} with method lora from {counted(number)}{told}")
     return ways
+
+
+def _numbers(context: Context, step: Step, model: str, method: str, room: _Room) -> str:
+    """What a number of GPUs rests on: the memory, and what the step asks for such a size."""
+    if supported(step, model):
+        return ""
+    size, told = size_of(context, step, model), []
+    if size and room.device:
+        need = hardware.memory_needed_gb(size.total, method)
+        told.append(f"{need:.4g} GB of {room.device.memory_gb:.4g} GB each")
+    for entry in step.models:
+        listed = hardware.parameters_of(entry.name, entry.description)
+        if size and listed and entry.min_gpus and 0.8 < listed.total / size.total < 1.25:
+            told.append(f"it asks {counted(entry.min_gpus)} for {entry.name}")
+            break
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _fits(context: Context, step: Step, model: str, method: str, room: _Room) -> int | None:
