@@ -71,7 +71,7 @@ class StageItem(Section):
     )
     nodes: int | None = Field(default=None, ge=1, description="Nodes (none: `resources.nodes`).")
     gpus: int | None = Field(
-        default=None, ge=0, description="GPUs a node (none: `resources.gpus`, where it needs any)."
+        default=None, ge=0, description="GPUs a node (none: what its step can use of `resources.gpus`)."
     )
     profile: str | None = Field(
         default=None, description="Environment profile that the catalog's own runner is given."

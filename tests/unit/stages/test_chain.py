@@ -140,7 +140,7 @@ def test_a_list_of_data_sets_is_written_into_the_stages_own_directory(shop):
 
 
 def test_what_is_not_known_is_asked_and_nothing_starts(shop):
-    planned = shop.read({"goal": "sft", "method": "full"})
+    planned = shop.read({"step": "sft/whole", "method": "full"})
     assert asked(planned) == {("sft-whole", "data"): None, ("sft-whole", "model"): None}
     assert planned.blocked == "it has open questions (sft-whole: data, sft-whole: model)"
     assert asked(shop.read(SFT)) == {}
