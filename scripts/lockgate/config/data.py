@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from lockgate.config.section import Number, Section
+from lockgate.config.section import Number, Section, Url
 
 
 class Endpoint(Section):
@@ -17,7 +17,7 @@ class Endpoint(Section):
         description="Embedded server tool; each job that needs it starts its own on a free "
         "loopback port.",
     )
-    url: str | None = Field(
+    url: Url | None = Field(
         default=None, description="Base URL of a running endpoint, like `http://host:8000/v1`."
     )
     model: str = Field(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 _EXPONENT = re.compile(r"^[+-]?\d+(\.\d*)?[eE][+-]?\d+$")
 
@@ -20,6 +21,20 @@ def exponent(value: Any) -> Any:
     """A number where YAML 1.1 has read `5e-4`, without a dot, as text."""
     return float(value) if isinstance(value, str) and _EXPONENT.match(value) else value
 
+
+def _address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("an address begins with http:// or https://, a host, and maybe a port")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_address)]
+"""Address of a service."""
 
 Number = Annotated[float, BeforeValidator(exponent)]
 """A number, also in the form `5e-4`."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lockgate.config.section import FileSafe, Section, exponent
+from lockgate.config.section import FileSafe, Section, Url, exponent
 
 
 class CatalogSource(Section):
@@ -22,7 +22,7 @@ class CatalogSource(Section):
 class ServedModel(Section):
     """A running OpenAI-compatible endpoint that a stage evaluates or calls."""
 
-    url: str = Field(min_length=1, description="Base URL.")
+    url: Url = Field(description="Base URL.")
     model: str = Field(min_length=1, description="The model's name there.")
     api_key_env: str | None = Field(
         default=None,
@@ -71,7 +71,9 @@ class StageItem(Section):
     )
     nodes: int | None = Field(default=None, ge=1, description="Nodes (none: `resources.nodes`).")
     gpus: int | None = Field(
-        default=None, ge=0, description="GPUs a node (none: what its step can use of `resources.gpus`)."
+        default=None,
+        ge=0,
+        description="GPUs a node (none: what its step can use of `resources.gpus`).",
     )
     profile: str | None = Field(
         default=None, description="Environment profile that the catalog's own runner is given."

@@ -36,7 +36,8 @@ def document(
     ]
     records = [dataclasses.asdict(check) for check in found]
     for check in records:
-        log.add("check", input=f"{check['code']} {check['stage']}", result=check["compared"])
+        told = _shown(check["compared"], str(config.results))
+        log.add("check", input=f"{check['code']} {check['stage']}", result=told)
     stages = [_stage(stage, chain) for stage in chain.stages]
     # a ceiling that the scheduler enforces; half as much again is added by the item
     hours = len(chain.stages) * config.resources.runtime_minutes / 60

@@ -204,7 +204,7 @@ def test_a_name_holds_a_date_that_exists():
         ),
         (
             "data/endpoint",
-            {"server": "a", "url": "b", "model": "c"},
+            {"server": "a", "url": "http://b", "model": "c"},
             "data.endpoint",
             "give either server (embedded) or url",
         ),
@@ -305,3 +305,14 @@ def test_numbers_without_a_point_are_numbers_in_a_stages_configuration():
     stage = {"goal": "sft", "with": {"optimizer": {"lr": "3e-3"}, "names": ["1e5", "e5"]}}
     loaded = load({**CHAIN, "stages": [stage]}, "my.yaml").stages[0].with_
     assert loaded == {"optimizer": {"lr": 0.003}, "names": [1e5, "e5"]}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://host:99999/v1", "http://[::1", "host:8000/v1", "https://", "http://host:no/v1"]
+)
+def test_an_address_that_is_none_is_told(url):
+    served = {"url": url, "model": "m"}
+    told = message({**CHAIN, "stages": [{"goal": "evaluate", "endpoint": served}]})
+    assert "my.yaml: stages[0].endpoint.url: an address begins with http://" in told
+    data = change("data/endpoint", served)
+    assert "my.yaml: data.endpoint.url: an address begins with http://" in message(data)

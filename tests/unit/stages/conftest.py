@@ -285,6 +285,20 @@ class Shop:
         self.write(f"catalog/{name}/step.py", program or "raise SystemExit('it is never run')\n")
         self.write(f"catalog/{name}/config/default.yaml", default)
 
+    def checkout(self, *steps: str) -> list[dict]:
+        """These steps also as a checkout of another kind; gives the `catalogs` of it alone.
+
+        Its runner starts one process, and its configurations inherit.
+        """
+        base = self.root / "catalog"
+        names = ["types.toml"]
+        names += [f"{name}/{file}" for name in steps for file in ("step.toml", "step.py")]
+        names += [f"{name}/config/default.yaml" for name in steps]
+        for name in names:
+            self.write(f"checkout/src/nemotron/steps/{name}", (base / name).read_text())
+        self.write("checkout/pyproject.toml", "[project]\nname = 'nemotron'\n")
+        return [{"name": "live", "path": "checkout"}]
+
     def edit(self, name: str, old: str, new: str) -> None:
         """Change a file's text."""
         text = (self.root / name).read_text()

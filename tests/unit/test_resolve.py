@@ -1,0 +1,211 @@
+"""What a chain of stages needs: found, not checked, or a numbered prerequisite."""
+
+import json
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from lockgate import resolve
+from lockgate.journal import Journal
+from lockgate.stages import chain
+
+TYPES = "[raw_jsonl]\n[checkpoint_hf]\n[marks]\n"
+TRAIN = """
+[step]
+id = "sft/plain"
+category = "sft"
+[[consumes]]
+type = "raw_jsonl"
+[[consumes]]
+type = "checkpoint_hf"
+[[produces]]
+type = "checkpoint_hf"
+[lockgate]
+gpus = 0
+inputs.raw_jsonl = { key = "data" }
+inputs.checkpoint_hf = { key = "model" }
+outputs.checkpoint_hf = { key = "out" }
+"""
+MEASURE = """
+[step]
+id = "eval/plain"
+category = "eval"
+[[produces]]
+type = "marks"
+[lockgate]
+gpus = 0
+roles = { endpoint_url = "url", endpoint_model = "name" }
+outputs.marks = { key = "out" }
+"""
+SFT = {"step": "sft/plain", "model": "mine", "data": "chat.jsonl"}
+
+
+class Place:
+    """A project, entered, with two steps, rows and a whole model of 6 numbers."""
+
+    def __init__(self, root):
+        self.root = root
+        self.write("catalog/types.toml", TYPES)
+        for name, manifest in (("sft/plain", TRAIN), ("eval/plain", MEASURE)):
+            self.write(f"catalog/{name}/step.toml", manifest)
+            self.write(f"catalog/{name}/step.py", "print('hello')\n")
+        self.write("catalog/sft/plain/config/default.yaml", "data: ???\nmodel: ???\nout: ???\n")
+        self.write("catalog/eval/plain/config/default.yaml", "out: ???\nurl: ???\nname: ???\n")
+        self.write("chat.jsonl", '{"prompt": "1?", "completion": "1."}\n')
+        config = {"architectures": ["MineForCausalLM"], "max_position_embeddings": 32}
+        self.write("models/mine/config.json", json.dumps(config))
+        self.write("models/mine/tokenizer.json", "{}")
+        header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}})
+        weights = struct.pack("<Q", len(header)) + header.encode() + bytes(24)
+        (root / "models/mine/model.safetensors").write_bytes(weights)
+
+    def write(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def resolve(self, *stages, **more):
+        values = {
+            "experiment": {
+                "name": "shop_rows_2026-11-21",
+                "question": "Is it here?",
+                "hypothesis": "It is.",
+            },
+            "models": {"mine": {"path": "models/mine"}},
+            "stages": list(stages),
+            "cache_dir": str(self.root / "cache"),
+            **more,
+        }
+        found = chain.read(values, "chain.yaml", Path("."), Path("catalog"))
+        self.journal = Journal()
+        return resolve.resolve_chain(found, self.journal)
+
+    def records(self, *stages, **more):
+        """Each resource by its kind and name."""
+        _, found = self.resolve(*stages, **more)
+        return {(one["kind"], one["name"]): one for one in found["resources"]}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCKGATE_CATALOGS", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))  # no command of this machine
+    return Place(tmp_path)
+
+
+def served(url, **more):
+    return {"step": "eval/plain", "endpoint": {"url": url, "model": "m", **more}}
+
+
+def test_where_everything_is_here_nothing_is_a_prerequisite(place):
+    _, found = place.resolve(SFT)
+    assert {(one["kind"], one["name"]): one["status"] for one in found["resources"]} == {
+        ("step", "sft/plain"): "found",
+        ("model", "mine"): "found",
+        ("data file", "chat.jsonl"): "found",
+    }
+    assert found["prerequisites"] == []
+    assert found["machine"]["cpus"] >= 1 and found["machine"]["cpu_gflops"] > 0
+
+
+def test_commands_are_told_with_path_and_version_where_they_are(place):
+    place.write("bin/sbatch", "#!/bin/sh\necho slurm 22.05\n")
+    (place.root / "bin/sbatch").chmod(0o755)
+    tools, _ = place.resolve(SFT)
+    nothing = {"path": None, "version": None}
+    assert tools["commands"] == {
+        "snakemake": nothing,
+        "sbatch": {"path": str(place.root / "bin/sbatch"), "version": "slurm 22.05"},
+        "nvidia-smi": nothing,
+    }
+
+
+def test_every_record_is_in_the_journal(place):
+    _, found = place.resolve(SFT)
+    told = [one["input"] for one in place.journal.entries if one["action"] == "verify a resource"]
+    assert told == [f"{one['kind']}: {one['name']}" for one in found["resources"]]
+
+
+def test_what_a_models_files_say_is_kept_by_the_path_that_stages_use(place):
+    _, found = place.resolve(SFT)
+    facts = found["model_files"]["models/mine"]
+    assert (facts["parameters"], facts["context_length"]) == (6, 32)
+    assert facts["architecture"] == "MineForCausalLM"
+
+
+def test_a_step_that_cannot_run_here_is_a_prerequisite(place):
+    (place.root / "catalog/sft/plain/step.py").unlink()
+    _, found = place.resolve(SFT)
+    (lacking,) = found["prerequisites"]
+    assert (lacking["number"], lacking["kind"], lacking["name"]) == (1, "step", "sft/plain")
+    assert "sft/plain/step.py is missing" in lacking["detail"]
+
+
+def test_a_step_that_comes_twice_is_looked_at_once(place):
+    _, found = place.resolve(SFT, SFT)
+    assert [one["name"] for one in found["resources"] if one["kind"] == "step"] == ["sft/plain"]
+
+
+def test_a_data_file_that_is_missing_is_a_prerequisite_and_a_hub_id_is_not_checked(place):
+    gone = place.records({**SFT, "data": "gone.jsonl"})["data file", "gone.jsonl"]
+    assert gone == {
+        "kind": "data file",
+        "name": "gone.jsonl",
+        "status": "missing",
+        "detail": "it is not here",
+        "fix": "put it there",
+        "number": 1,
+    }
+    hub = place.records({**SFT, "data": "org/rows"})["data file", "org/rows"]
+    assert (hub["status"], "number" in hub) == ("not checked", False)
+
+
+def test_a_model_without_weights_is_a_prerequisite_and_a_hub_model_is_not_checked(place):
+    (place.root / "models/mine/model.safetensors").unlink()
+    lacking = place.records(SFT)["model", "mine"]
+    assert (lacking["status"], lacking["fix"]) == (
+        "missing",
+        f"complete {place.root / 'models/mine'}",
+    )
+    assert "has no .safetensors weights" in lacking["detail"]
+    hub = place.records(SFT, models={"mine": {"hub": "org/mine"}})["model", "mine"]
+    assert (hub["status"], hub["detail"]) == (
+        "not checked",
+        "org/mine is fetched from the hub by its own job",
+    )
+
+
+def test_prerequisites_are_numbered_in_order(place):
+    (place.root / "catalog/sft/plain/step.py").unlink()
+    (place.root / "models/mine/tokenizer.json").unlink()
+    _, found = place.resolve({**SFT, "data": "gone.jsonl"}, served("http://127.0.0.1:1/v1"))
+    told = [(one["number"], one["kind"]) for one in found["prerequisites"]]
+    assert told == [(1, "step"), (2, "model"), (3, "data file"), (4, "endpoint")]
+
+
+def test_an_endpoint_that_does_not_answer_names_its_key(place):
+    found = place.records(served("http://127.0.0.1:1/v1"))["endpoint", "http://127.0.0.1:1/v1"]
+    assert (found["status"], found["number"]) == ("missing", 1)
+    assert found["detail"].startswith("no connection to 127.0.0.1:1 (")
+    assert found["fix"] == "start the endpoint, or mend stages[0].endpoint.url"
+    second = place.records(SFT, served("http://127.0.0.1:1/v1"))
+    assert second["endpoint", "http://127.0.0.1:1/v1"]["fix"].endswith("stages[1].endpoint.url")
+
+
+def test_an_endpoint_that_listens_is_found(place):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        assert place.records(served(url))["endpoint", url]["status"] == "found"
+
+
+def test_the_variable_of_an_endpoints_key_must_be_set_and_is_not_shown(place, monkeypatch):
+    url = "http://127.0.0.1:1/v1"
+    monkeypatch.delenv("PLACE_KEY", raising=False)
+    lacking = place.records(served(url, api_key_env="PLACE_KEY"))["endpoint", url]
+    assert lacking["detail"] == "the environment variable PLACE_KEY is not set"
+    monkeypatch.setenv("PLACE_KEY", "very-hidden-0123456789")
+    _, found = place.resolve(served(url, api_key_env="PLACE_KEY"))
+    assert "very-hidden" not in json.dumps([found, place.journal.entries])
