@@ -110,7 +110,9 @@ def resolve_chain(chain: Chain, journal: Journal) -> tuple[dict[str, Any], dict[
     for step in {stage.step.id: stage.step for stage in chain.stages}.values():
         lacking = tools.get("catalog", runners[step.catalog], chain.source).available(step)
         record = {"kind": "step", "name": step.id, "status": "missing" if lacking else "found"}
-        records.append(record | ({"detail": lacking, "fix": "see its catalog"} if lacking else {}))
+        detail, _, fix = lacking.partition(": ")
+        told = {"detail": detail, "fix": fix or "see its catalog"}
+        records.append(record | (told if lacking else {}))
     files: dict[str, Any] = {}
     for name, entry in chain.config.models.items():
         record = _model(name, chain)

@@ -775,7 +775,8 @@ def test_the_example_reaches_its_report_also_when_it_is_killed_while_it_trains(
 
     result = project.run()
     assert (result.status, result.closed) == (0, None), result.output
-    assert result.heavy == {"stage:peft-trl", "stage:convert-merge-lora-peft", "stage:measure"}
+    again = {"stage:peft-trl", "stage:convert-merge-lora-peft", "stage:measure"}
+    assert again <= result.heavy <= {*again, "stage:before"}
     (adapter,) = manifest(project, "peft-trl")["outputs"]
     told = read(Path(adapter["path"]).with_name("training.json"))
     assert told["resumed_from_step"] >= 1

@@ -303,12 +303,31 @@ class _Search(Reach):
         required = {port.type for port in ports if port.required and port.type not in bases}
         for choice in itertools.product(*options):
             taken = {port.type: at for port, at in zip(ports, choice, strict=True) if at >= 0}
+            if not every:
+                self._one_a_key(name, taken, state)
             for port in ports:
                 if port.type in bases:
                     adapters = required or set(taken) - set(bases)
                     action = -1 if every else state.action
                     self._take_base(port, taken, adapters, state.facts, action)
             yield tuple(taken.items())
+
+    def _one_a_key(self, name: str, taken: dict[str, int], state: _State) -> None:
+        """Of optional ports that fill the same key leave one: named, given, or the last."""
+        notes, groups = self.steps[name].notes.inputs, dict[tuple[str, ...], list[str]]()
+        for port in self.needs[name]:
+            key = tuple(notes[port.type].key) if port.type in notes else ()
+            if key and not port.required and port.type in taken:
+                groups.setdefault(key, []).append(port.type)
+
+        def rank(kind: str) -> tuple[bool, bool]:
+            fact = state.facts[taken[kind]]
+            return fact.kind in self.actions[state.action].named, fact.action == state.action
+
+        for kinds in groups.values():
+            best = max(kinds, key=lambda kind: (*rank(kind), kinds.index(kind)))
+            for kind in set(kinds) - {best}:
+                del taken[kind]
 
     def _take_base(
         self,

@@ -196,3 +196,14 @@ def test_scores_to_compare_come_of_one_step_and_the_same_tasks(second, tasks, st
     after = stage("after", second, {"checkpoint_hf": BASE}, config={"tasks": tasks})
     assert only("evaluation.same", before, after).status == status
     assert checks("evaluation.same", before) == []
+
+
+def test_what_training_changed_needs_the_untrained_model_beside_it():
+    before = stage("before", MEASURE, {"checkpoint_hf": BASE})
+    sft = stage("sft", SFT, {"rows": "a.jsonl", "checkpoint_hf": BASE})
+    after = stage("after", MEASURE, {"checkpoint_hf": sft})
+    check = only("evaluation.control", sft, after)
+    assert (check.stage, check.status) == ("after", "warning")
+    assert check.compared.startswith("after measures what sft trained; nothing measures")
+    assert only("evaluation.control", before, sft, after).status == "ok"
+    assert checks("evaluation.control", before) == []

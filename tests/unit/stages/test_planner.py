@@ -109,6 +109,20 @@ def test_the_shortest_chain_over_all_actions_wins_over_the_better_candidate():
     assert names(plan(turned, DPO)) == ["sft/plain", "convert/to_megatron", "dpo"]
 
 
+def test_of_ports_that_fill_one_key_the_named_the_given_or_the_last_is_fed():
+    split = step("split", "raw", "rows held")
+    alike = {kind: InputNote(key="data") for kind in ("rows", "held")}
+    steps = {**STEPS, "split": split, "measure": step("measure", "rows? held?", "s", inputs=alike)}
+
+    def measured(**action):
+        actions = [Action("split", ("split",), ("raw",)), Action("measure", ("measure",), **action)]
+        return set(takes(chain(steps, is_a, actions, [])[-1]))
+
+    assert measured() == {"held"}
+    assert measured(named=("rows",)) == {"rows"}
+    assert measured(given=("rows",), use=("rows",), independent=True) == {"rows"}
+
+
 def test_an_adapter_is_merged_into_its_base_and_converted():
     links = plan(LORA, DPO)
     assert names(links) == ["lora", "convert/merge", "convert/to_megatron", "dpo"]

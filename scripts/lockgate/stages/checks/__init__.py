@@ -27,6 +27,7 @@ CHECKS: tuple[Callable[[Context], Iterator[Check]], ...] = (
     lineage.lora_base,
     lineage.teacher,
     lineage.evaluations,
+    lineage.control,
     gpus.minimum,
     gpus.memory,
     gpus.model,

@@ -161,6 +161,24 @@ def evaluations(context: Context) -> Iterator[Check]:
             yield Check(code, stage.name, "warning", "; ".join(ways), fix, severity="warning")
 
 
+def control(context: Context) -> Iterator[Check]:
+    """`evaluation.control`: what training changed shows only beside the untrained model."""
+    code = "evaluation.control"
+    measured = [stage for stage in context.stages if "evaluate" in goals(stage)]
+    tuned = {one.name: next(filter(trains, context.ancestors(one)), None) for one in measured}
+    bases = [name for name, first in tuned.items() if first is None]
+    for name, first in tuned.items():
+        if first is None:
+            continue
+        told = f"{name} measures what {first.name} trained"
+        if bases:
+            yield Check(code, name, "ok", f"{told}; {', '.join(bases)} what nothing trained")
+            continue
+        fix = "put `{goal: evaluate, model: ...}` with the same tasks before the training"
+        told += "; nothing measures the model that it started from"
+        yield Check(code, name, "warning", told, fix, severity="warning")
+
+
 def _tasks(stage: Stage) -> str:
     found = [get(stage.config, key) for key in stage.step.notes.roles.get("tasks", ())]
     return f" on {found[0]}" if found else ""
