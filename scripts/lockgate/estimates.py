@@ -15,7 +15,7 @@ from lockgate.data import split_sizes
 from lockgate.errors import LockgateError
 from lockgate.files import read_json
 from lockgate.matrix import Matrix
-from lockgate.runs import Run
+from lockgate.runs import Run, tasks
 
 TOKENS_PER_ROW = 128
 """Assumed until the preview has counted them; capped by the longest sequence."""
@@ -36,8 +36,7 @@ def workload(run: Run, matrix: Matrix) -> dict[str, Any]:
         "model": run.model,
         "shape": run.shape,
         "tasks": [
-            task.model_dump(include={"split", "limit", "max_tokens"})
-            for task in config.evaluation.tasks
+            task.model_dump(include={"split", "limit", "max_tokens"}) for task in tasks(run, config)
         ],
         "evaluated_epochs": len(matrix.documents[f"eval/{run.name}"]["epochs"]),
         "records": config.data.records,

@@ -94,10 +94,11 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         "evaluation": tools.get("evaluation", config.evaluation.tool, f"{source}: evaluation.tool"),
     }
     table = runs.span(config, source)
+    runs.check_tasks(table, config, source)
     cells = [
         Cell(run.name, task.name, epoch)
         for run in table
-        for task in config.evaluation.tasks
+        for task in runs.tasks(run, config)
         for epoch in runs.epochs(run, config, source)
     ]
     identities = {
@@ -244,7 +245,7 @@ def _train_document(
     spec = {
         "parameters": run.parameters,
         "seed": run.seed,
-        "system_prompt": config.training.system_prompt,
+        "system_prompt": run.system_prompt,
     }
     return {
         "recipe_version": RECIPE_VERSION,
@@ -266,6 +267,7 @@ def _smoke_document(
         "name": "smoke",
         "scorer": "exact",
         "task": None,
+        "system_prompt": None,
         "args": {},
         "split": "test",
     }
@@ -295,8 +297,8 @@ def _eval_document(
 ) -> dict[str, Any]:
     evaluation = config.evaluation.model_dump()
     spec = {
-        "tasks": evaluation["tasks"],
-        "system_prompt": evaluation["system_prompt"] or config.training.system_prompt,
+        "tasks": [task.model_dump(exclude={"only"}) for task in runs.tasks(run, config)],
+        "system_prompt": evaluation["system_prompt"] or run.system_prompt,
         "batch_size": evaluation["batch_size"],
         "seed": evaluation["seed"],
         "precision": run.parameters["precision"],

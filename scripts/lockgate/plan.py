@@ -48,6 +48,7 @@ def build(
                 "model": run.model,
                 "seed": run.seed,
                 "varied": run.varied,
+                "system_prompt": run.system_prompt,
                 "shape": run.shape,
                 "parameters": run.parameters,
             }

@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from lockgate.config import Config, Parameters
+from lockgate.config.evaluation import Task
+from lockgate.config.training import Training
 from lockgate.errors import LockgateError
 from lockgate.files import digest
 
@@ -40,6 +42,7 @@ class Run:
         seed: None for a control.
         varied: the variables' values in this run.
         shape: name of the smoke shape that measures it; None for a control.
+        system_prompt: of its rows, and of its evaluation where that names none.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Run:
     seed: int | None = None
     varied: dict[str, Any] = field(default_factory=dict)
     shape: str | None = None
+    system_prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,76 +65,207 @@ class Cell:
 
 
 def span(config: Config, source: str) -> list[Run]:
-    """Controls first, then each combination of the variables' values, each seed."""
+    """Controls first, then each combination of the variables' values (or each run of the list),
+    each seed.
+
+    Raises:
+        LockgateError: if a variable, a value or an exclusion is wrong, if no run or more than
+            `training.max_runs` are left, or if two have one name.
+    """
     training = config.training
-    variables = {
-        name: _values(name, values, config, source) for name, values in training.variables.items()
-    }
     default = training.model or next(iter(config.models))
-    runs: list[Run] = []
-    used = variables.get("model", [default])
-    if training.controls:
-        precisions = variables.get("precision", [training.parameters.precision])
-        for model, precision in itertools.product(used, precisions):
-            suffix = f"_{_slug('precision', precision)}" if len(precisions) > 1 else ""
-            only = {"precision": precision}
-            runs.append(Run(f"{model}_control{suffix}", "control", model, only))
-    for combination in itertools.product(*variables.values()):
-        varied = dict(zip(variables, combination, strict=True))
+    combinations = _combinations(config, source)
+    runs = _controls(config, combinations, default) if training.controls else []
+    total = len(runs) + len(combinations) * len(training.seeds)
+    if total > training.max_runs:
+        raise LockgateError(
+            f"{total} runs: {len(runs)} controls, and {len(combinations)} combinations with "
+            f"{len(training.seeds)} seeds; at most {training.max_runs} are allowed",
+            where=f"{source}: training.max_runs",
+            hint="vary less, exclude combinations, or raise the limit",
+        )
+    for varied in combinations:
         for seed in training.seeds:
             chosen = {key: value for key, value in varied.items() if key != "model"}
-            parameters = {**training.parameters.model_dump(), **chosen}
+            own = {key: value for key, value in chosen.items() if key != "system_prompt"}
+            parameters = {**training.parameters.model_dump(), **own}
             model = varied.get("model", default)
             label = {**chosen, **({"seed": seed} if len(training.seeds) > 1 else {})}
             name = "_".join([model, *(_slug(key, value) for key, value in label.items())])
             name = name if label else f"{model}_fine-tuned"
             shape = _shape(config, model, parameters)
-            runs.append(Run(name, "fine-tuned", model, parameters, seed, varied, shape))
+            prompt = varied.get("system_prompt", training.system_prompt)
+            runs.append(Run(name, "fine-tuned", model, parameters, seed, varied, shape, prompt))
     names = Counter(run.name for run in runs)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice:
         raise LockgateError(
             f"two runs are called '{twice}'",
-            where=f"{source}: training.variables",
+            where=f"{source}: training.{'runs' if training.runs else 'variables'}",
             hint="give each value (and each of training.seeds) once",
         )
     return runs
 
 
+def _combinations(config: Config, source: str) -> list[dict[str, Any]]:
+    """What varies, and its value, in each run."""
+    training = config.training
+    if training.runs:
+        return [
+            {
+                key: _value(key, value, config, f"{source}: training.runs[{number}].{key}")
+                for key, value in run.items()
+            }
+            for number, run in enumerate(training.runs)
+        ]
+    variables = {
+        name: _values(name, values, config, source) for name, values in training.variables.items()
+    }
+    found = [
+        dict(zip(variables, values, strict=True))
+        for values in itertools.product(*variables.values())
+    ]
+    for number, excluded in enumerate(training.exclude):
+        where = f"{source}: training.exclude[{number}]"
+        wanted = {}
+        for key, value in excluded.items():
+            if key not in variables:
+                raise _unknown(key, list(variables), f"{where}.{key}", "variable")
+            wanted[key] = _value(key, value, config, f"{where}.{key}")
+        left = [one for one in found if any(one[key] != wanted[key] for key in wanted)]
+        if len(left) == len(found):
+            raise LockgateError(
+                "it excludes no run", where=where, hint="give values that the variables have"
+            )
+        found = left
+    if not found:
+        raise LockgateError(
+            "no combination is left", where=f"{source}: training.exclude", hint="exclude less"
+        )
+    return found
+
+
+def _controls(config: Config, combinations: list[dict[str, Any]], default: str) -> list[Run]:
+    """Each base model as it is asked in the runs: with each precision and system prompt."""
+    training = config.training
+    usual = {
+        "model": default,
+        "precision": training.parameters.precision,
+        "system_prompt": training.system_prompt,
+    }
+    asked: list[dict[str, Any]] = []
+    for varied in combinations:
+        one = {key: varied.get(key, value) for key, value in usual.items()}
+        asked += [one] if one not in asked else []
+    several = [
+        key
+        for key in ("precision", "system_prompt")
+        if len({digest(one[key]) for one in asked}) > 1
+    ]
+    return [
+        Run(
+            name="_".join([f"{one['model']}_control", *(_slug(key, one[key]) for key in several)]),
+            kind="control",
+            model=one["model"],
+            parameters={"precision": one["precision"]},
+            system_prompt=one["system_prompt"],
+        )
+        for one in asked
+    ]
+
+
+def tasks(run: Run, config: Config) -> list[Task]:
+    """The tasks that a run is measured on."""
+    has = {"model": run.model, **run.varied, "system_prompt": run.system_prompt, **run.parameters}
+    has |= {} if run.seed is None else {"seed": run.seed}
+
+    def fits(key: str, value: Any) -> bool:
+        wanted = value if isinstance(value, list) else [value]
+        return has[key] in wanted if key in has else run.kind == "control"
+
+    return [
+        task
+        for task in config.evaluation.tasks
+        if all(fits(key, value) for key, value in task.only.items())
+    ]
+
+
+def check_tasks(runs: list[Run], config: Config, source: str) -> None:
+    """Refuse a task that measures no tuned run, and a run that no task measures.
+
+    Raises:
+        LockgateError: naming the key, or the run.
+    """
+    tuned = [run for run in runs if run.kind != "control"]
+    for number, task in enumerate(config.evaluation.tasks):
+        where = f"{source}: evaluation.tasks[{number}].only"
+        for key in task.only:
+            known = ["model", "seed", "system_prompt", *Parameters.model_fields]
+            if key not in known:
+                raise _unknown(key, known, f"{where}.{key}", "parameter")
+        if not any(task in tasks(run, config) for run in tuned):
+            raise LockgateError(
+                f"task '{task.name}' measures no run",
+                where=where,
+                hint="give values that a run has",
+            )
+    for run in runs:
+        if not tasks(run, config):
+            raise LockgateError(
+                f"run '{run.name}' is measured on no task",
+                where=f"{source}: evaluation.tasks",
+                hint="give one task without `only`, or leave the run out",
+            )
+
+
 def _values(name: str, values: list[Any], config: Config, source: str) -> list[Any]:
     """A variable's values, checked like the parameter they stand for."""
     where = f"{source}: training.variables.{name}"
-    known = ["model", *Parameters.model_fields]
+    known = ["model", "system_prompt", *Parameters.model_fields]
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        raise LockgateError(
-            f"there is no training parameter '{name}'",
-            where=where,
-            hint=f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}",
-        )
+        raise _unknown(name, known, where, "training parameter")
     if not values:
         raise LockgateError("it has no value", where=where, hint="give at least one, or remove it")
+    return [
+        _value(name, value, config, where if name == "model" else f"{where}[{index}]")
+        for index, value in enumerate(values)
+    ]
+
+
+def _value(name: str, value: Any, config: Config, where: str) -> Any:
+    """One value, checked like the parameter it stands for."""
     if name == "model":
-        for value in values:
-            if not isinstance(value, str) or value not in config.models:
-                raise LockgateError(
-                    f"there is no model '{value}'",
-                    where=where,
-                    hint=f"models has: {', '.join(config.models)}",
-                )
-        return values
-    checked = []
-    for index, value in enumerate(values):
-        try:
-            parameters = Parameters.model_validate({name: value})
-        except ValidationError as error:
+        if not isinstance(value, str) or value not in config.models:
             raise LockgateError(
-                f"{value!r}: {error.errors()[0]['msg']}",
-                where=f"{where}[{index}]",
-                hint=f"{name}: {Parameters.model_fields[name].description}",
-            ) from None
-        checked.append(getattr(parameters, name))
-    return checked
+                f"there is no model '{value}'",
+                where=where,
+                hint=f"models has: {', '.join(config.models)}",
+            )
+        return value
+    section: type[Parameters] | type[Training] = Parameters
+    if name == "system_prompt":
+        section = Training
+    elif name not in Parameters.model_fields:
+        known = ["model", "system_prompt", *Parameters.model_fields]
+        raise _unknown(name, known, where, "training parameter")
+    required = {"tool": config.training.tool} if section is Training else {}
+    try:
+        return getattr(section.model_validate({**required, name: value}), name)
+    except ValidationError as error:
+        raise LockgateError(
+            f"{value!r}: {error.errors()[0]['msg']}",
+            where=where,
+            hint=f"{name}: {section.model_fields[name].description}",
+        ) from None
+
+
+def _unknown(name: str, known: list[str], where: str, what: str) -> LockgateError:
+    near = difflib.get_close_matches(name, known, 1)
+    return LockgateError(
+        f"there is no {what} '{name}'",
+        where=where,
+        hint=f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}",
+    )
 
 
 def _slug(key: str, value: Any) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from annotated_types import Len
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from lockgate.config.section import FileSafe, Section
+from lockgate.config.section import FileSafe, Prompt, Section
 
 
 class Task(Section):
@@ -31,6 +31,14 @@ class Task(Section):
     )
     max_tokens: int = Field(default=64, ge=1, description="Longest answer in tokens.")
     limit: int | None = Field(default=None, ge=1, description="Measure on the first rows only.")
+    system_prompt: Prompt | None = Field(
+        default=None, description="System prompt of this task (none: `evaluation.system_prompt`)."
+    )
+    only: dict[str, Any] = Field(
+        default={},
+        description="Measure only runs with these values (one, or a list, of what varies, "
+        "`model` or `seed`); a control only has to agree where it has such a value.",
+    )
 
     @model_validator(mode="after")
     def _has_one_kind(self) -> Task:
@@ -47,13 +55,15 @@ class Evaluation(Section):
     """What every run is measured on."""
 
     tool: str = Field(description="Name of the evaluation tool.")
-    tasks: list[Task] = Field(min_length=1, description="The tasks; each run takes all of them.")
+    tasks: list[Task] = Field(
+        min_length=1, description="The tasks; each run takes all that `only` does not keep from it."
+    )
     epochs: Literal["last"] | Annotated[list[Annotated[int, Field(ge=0)]], Len(1)] = Field(
         default="last",
         description="Epochs whose checkpoints are evaluated, counted from 0, or `last`. "
         "Controls have none.",
     )
-    system_prompt: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+    system_prompt: Prompt | None = Field(
         default=None, description="System prompt (none: the one used in training)."
     )
     batch_size: int = Field(default=8, ge=1, description="Samples generated at once.")

@@ -39,5 +39,8 @@ Url = Annotated[str, AfterValidator(_address)]
 Number = Annotated[float, BeforeValidator(exponent)]
 """A number, also in the form `5e-4`."""
 
+Prompt = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+"""A text that is not blank."""
+
 FileSafe = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 """A name that may be part of a file name: lower case, digits, `.` and `-`."""

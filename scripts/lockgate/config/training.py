@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, model_validator
 
-from lockgate.config.section import Number, Section
+from lockgate.config.section import Number, Prompt, Section
 
 
 class Parameters(Section):
@@ -54,7 +54,7 @@ class Training(Section):
         default=None,
         description="The model to train (a name under `models`); not needed when there is one.",
     )
-    system_prompt: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+    system_prompt: Prompt | None = Field(
         default=None, description="System prompt of every row (none: what the template does)."
     )
     parameters: Parameters = Field(
@@ -62,7 +62,17 @@ class Training(Section):
     )
     variables: dict[str, list[Any]] = Field(
         default={},
-        description="Parameters (or `model`) that vary: each combination of values is a run.",
+        description="Parameters (or `model`, `system_prompt`) that vary: each combination of "
+        "values is a run.",
+    )
+    exclude: list[dict[str, Any]] = Field(
+        default=[], description="Combinations of the variables' values that are left out."
+    )
+    runs: list[dict[str, Any]] = Field(
+        default=[], description="The runs one by one, in place of `variables`."
+    )
+    max_runs: int = Field(
+        default=100, ge=1, description="More runs than that are refused, controls included."
     )
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
         default=[0], min_length=1, description="One replicate a seed."
@@ -70,3 +80,9 @@ class Training(Section):
     controls: bool = Field(
         default=True, description="Evaluate each base model, untouched, as a control."
     )
+
+    @model_validator(mode="after")
+    def _spans_or_lists(self) -> Training:
+        if self.runs and (self.variables or self.exclude):
+            raise ValueError("give either runs, or variables (and exclude)")
+        return self

@@ -167,7 +167,7 @@ def _run(
                 max_tokens=task["max_tokens"],
                 # Also the size of a batch, which waits two seconds for more when it is not full.
                 max_connections=min(config["batch_size"], total, task["limit"] or total),
-                system_message=config["system_prompt"],
+                system_message=task.get("system_prompt") or config["system_prompt"],
                 retry_attempts=0,
                 display="none",
                 log_level="error",
