@@ -6,6 +6,7 @@ import datetime
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -127,10 +128,19 @@ def load(values: Any, source: str) -> Config | ChainConfig:
         )
     try:
         kind = ChainConfig if "stages" in values else Config
-        return kind.model_validate(_plain(values, source))
+        return kind.model_validate(_with_kind(_plain(values, source), source))
     except ValidationError as error:
         problems = [_explain(item, source, kind) for item in error.errors()]
         raise LockgateError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _with_kind(values: Any, source: str) -> Any:
+    """The values with the kind of experiment that its place says, unless they say it."""
+    asked = values.get("experiment")
+    place = any(re.fullmatch(r"sanity[_-]checks?", part) for part in Path(source).parts[:-1])
+    if not place or not isinstance(asked, dict) or "kind" in asked:
+        return values
+    return {**values, "experiment": {**asked, "kind": "sanity_check"}}
 
 
 def _plain(value: Any, source: str) -> Any:

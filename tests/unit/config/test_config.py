@@ -316,3 +316,18 @@ def test_an_address_that_is_none_is_told(url):
     assert "my.yaml: stages[0].endpoint.url: an address begins with http://" in told
     data = change("data/endpoint", served)
     assert "my.yaml: data.endpoint.url: an address begins with http://" in message(data)
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "kind"),
+    [
+        ("config/my.yaml", {}, "experiment"),
+        ("config/sanity_checks/my.yaml", {}, "sanity_check"),
+        ("/shared/sanity-check/deep/my.yaml", {}, "sanity_check"),
+        ("config/sanity_checks/my.yaml", {"kind": "experiment"}, "experiment"),
+        ("sanity_check.yaml", {}, "experiment"),
+    ],
+)
+def test_the_kind_is_told_by_where_the_configuration_is_unless_it_says_so(source, given, kind):
+    asked = {key: value for key, value in VALID["experiment"].items() if key != "kind"}
+    assert load({**VALID, "experiment": {**asked, **given}}, source).experiment.kind == kind
