@@ -2,25 +2,24 @@
 
 from pathlib import Path
 
-from lockgate import pages
 from lockgate.errors import entry, log_to
-from lockgate.files import read_json, write_text
+from lockgate.files import read_json
 from lockgate.gates import read_ledger
+from lockgate.summary import write
 
 
 @entry
-def main(plan: str, ledger: str, summary: str) -> None:
+def main(plan: str, ledger: str, summary: str, data: str) -> None:
     document = read_json(plan)
     approvals = [
         item
         for item in read_ledger(Path(ledger))
         if item["gate"] == "plan" and set(item["items"]) & set(document["covers"])
     ]
-    write_text(
-        summary, pages.render("experiment_summary.md.j2", plan=document, approvals=approvals)
-    )
+    write(document, approvals, summary, data)
 
 
 if __name__ == "__main__":
     log_to(snakemake.log[0])
-    main(snakemake.input.plan, snakemake.params.ledger, snakemake.output.summary)
+    outputs = snakemake.output
+    main(snakemake.input.plan, snakemake.params.ledger, outputs.summary, outputs.summary_data)

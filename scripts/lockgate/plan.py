@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, estimates, gates, journal, pages
+from lockgate import data, estimates, gates, journal, pages, summary
 from lockgate.files import digest, write_json, write_text
 from lockgate.matrix import Matrix
 
@@ -69,6 +69,7 @@ def build(
             for name, version in record.get("versions", {}).items()
         },
         "approvers": config.approvers,
+        "places": config.places,
     }
 
 
@@ -199,9 +200,7 @@ def write(plan: dict[str, Any], outputs: dict[str, str], logs: list[Path | str])
     markdown = pages.render("plan.md.j2", plan=plan, links=_mermaid(plan))
     write_text(outputs["markdown"], markdown)
     write_text(outputs["html"], pages.as_html(f"Plan: {title}", markdown))
-    write_text(
-        outputs["summary"], pages.render("experiment_summary.md.j2", plan=plan, approvals=[])
-    )
+    summary.write(plan, [], outputs["summary"], outputs["summary_data"])
     runs = [{**run, **run["varied"]} for run in plan["runs"]]
     fields = ["name", "kind", "model", "seed", *plan["variables"]]
     write_text(outputs["runs"], estimates.to_csv(runs, list(dict.fromkeys(fields))))

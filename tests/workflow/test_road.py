@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from project import Project, Result
 
 from lockgate.files import read_jsonl
@@ -37,8 +38,9 @@ def test_every_phase_leaves_its_files(smoke: Project) -> None:
     for name in (
         "resolve/tools.json", "resolve/resources.json", "learn/catalog.json",
         "learn/data_designer.json", "learn/prior_runs.csv", "plan/plan.json", "plan/plan.md",
-        "plan/plan.html", "plan/experiment_summary.md", "plan/runs.csv", "plan/cells.csv",
-        "plan/estimates.csv", "plan/design-experiment.log", "build/data/design.py",
+        "plan/plan.html", "plan/experiment_summary.md", "plan/experiment_summary.yaml",
+        "plan/runs.csv", "plan/cells.csv", "plan/estimates.csv", "plan/design-experiment.log",
+        "build/data/design.py",
         f"build/train/{RUN}.yaml", f"build/eval/{RUN}.yaml", "build/experiment_summary.md",
         "validate/report.json", "validate/report.md", "preview/review.json", "preview/review.html",
         "data/train.jsonl", "data/validation.jsonl", "data/test.jsonl", "data/card.md",
@@ -48,6 +50,8 @@ def test_every_phase_leaves_its_files(smoke: Project) -> None:
         assert (results / name).stat().st_size > 0, name
     assert list((results / "preview/data").rglob("*.html")), "the tool's own sample browser"
     assert "Approved by" in (results / "build/experiment_summary.md").read_text()
+    told = yaml.safe_load((results / "build/experiment_summary.yaml").read_text())
+    assert (told["status"], [run["name"] for run in told["runs"]]) == ("approved", [CONTROL, RUN])
     assert smoke.processes() == []
 
 

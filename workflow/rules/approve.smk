@@ -10,6 +10,7 @@ rule build_summary:
         plan=rules.plan.output.plan,
     output:
         summary=f"{RESULTS}/build/experiment_summary.md",
+        summary_data=f"{RESULTS}/build/experiment_summary.yaml",
     log:
         f"{RESULTS}/logs/build/summary.log",
     localrule: True

@@ -20,6 +20,7 @@ rule plan:
         markdown=f"{RESULTS}/plan/plan.md",
         html=f"{RESULTS}/plan/plan.html",
         summary=f"{RESULTS}/plan/experiment_summary.md",
+        summary_data=f"{RESULTS}/plan/experiment_summary.yaml",
         log=f"{RESULTS}/plan/log.jsonl",
         design_log=f"{RESULTS}/plan/design-experiment.log",
     log:

@@ -62,6 +62,11 @@ class Common(Section):
         return Path("approvals") / self.experiment.name
 
     @property
+    def places(self) -> dict[str, str]:
+        """Where results, markers and ledger are, for people."""
+        return {"results": str(self.results), "approvals": str(self.approvals)}
+
+    @property
     def cache(self) -> Path:
         """Where converted models are kept, absolute."""
         chosen = self.cache_dir or os.environ.get("LOCKGATE_CACHE") or "~/.cache/lockgate"

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from lockgate import gates, journal, pages
+from lockgate import gates, journal, pages, summary
 from lockgate.catalog.files import nearest
 from lockgate.files import digest, write_json, write_text
 from lockgate.stages import advice, build, checks, configs, graph, nested
@@ -74,6 +74,7 @@ def document(
         "catalog_files": chain.catalog_files,
         "hours": hours,
         "approvers": config.approvers,
+        "places": config.places,
         # what the summary of an experiment with a runs table also says
         "variables": {},
         "runs": [],
@@ -329,8 +330,6 @@ def write(
     page = pages.render("chain.md.j2", plan=plan, links=[])
     picture = graph.svg(chain.stages) if chain.stages else ""
     write_text(outputs["html"], pages.as_html(f"Plan: {title}", page, picture))
-    write_text(
-        outputs["summary"], pages.render("experiment_summary.md.j2", plan=plan, approvals=[])
-    )
+    summary.write(plan, [], outputs["summary"], outputs["summary_data"])
     write_text(outputs["design_log"], journal.render(logs))
     write_json(outputs["plan"], plan)
