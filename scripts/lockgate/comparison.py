@@ -8,10 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lockgate import decision
 from lockgate.errors import LockgateError
 from lockgate.estimates import to_csv
 from lockgate.files import read_json
-from lockgate.statistics import Difference, holm, interval, paired_difference
+from lockgate.statistics import (
+    Difference,
+    Spread,
+    averaged,
+    holm,
+    interval,
+    paired_difference,
+    spread,
+)
 
 SIGNIFICANT = 0.05
 VERDICTS = ("better", "worse", "inconclusive", "not compared")
@@ -74,6 +83,47 @@ class Result:
         return "better" if found.difference > 0 else "worse"
 
 
+@dataclass
+class Replicates:
+    """Cells that differ only in their seed.
+
+    Attributes:
+        cells: all that were planned, scored or not.
+        spread: of the scores; None where there is none.
+        difference: of the seeds' mean from the control, by sample.
+    """
+
+    cells: list[Result]
+    spread: Spread | None
+    difference: Difference | None = None
+
+    @property
+    def seeds(self) -> list[Any]:
+        """Seeds of the cells that are scored."""
+        return [cell.run["seed"] for cell in self.cells if cell.score is not None]
+
+
+@dataclass
+class Outcome:
+    """What a rule about the hypothesis came to.
+
+    Attributes:
+        statement: the rule in words.
+        verdict: `supported`, `contradicted` or `inconclusive`.
+        difference: mean difference of the two sides, by sample.
+        runs, others: how many runs each side has.
+        missing: cells of either side that have no scores.
+    """
+
+    statement: str
+    task: str
+    verdict: str
+    difference: Difference
+    runs: int
+    others: int
+    missing: list[str]
+
+
 def read_by_run(paths: Iterable[Path | str]) -> dict[str, dict[str, Any]]:
     """Manifests or scores by run; a file that is not there is left out."""
     documents = [read_json(path) for path in paths if Path(path).exists()]
@@ -91,10 +141,11 @@ def compare(plan: dict[str, Any], scores: dict[str, dict[str, Any]]) -> list[Res
     models = list(dict.fromkeys(run["model"] for run in plan["runs"]))
     results = [_result(runs[cell["run"]], cell, scores) for cell in plan["cells"]]
     results.sort(key=lambda result: (models.index(result.run["model"]), result.tuned))
-    controls = {_same(result): result for result in results if not result.tuned}
+    controls = {(r.run["name"], r.task): r for r in results if not r.tuned}
     tuned = [result for result in results if result.tuned]
     for result in tuned:
-        result.control = controls.get(_same(result))
+        control = decision.control_of(result.run, plan["runs"])
+        result.control = controls.get((control["name"], result.task)) if control else None
         if result.control and result.samples and result.control.samples:
             result.difference = paired_difference(_scores(result), _scores(result.control))
     corrected = holm([r.difference.p_value if r.difference else None for r in tuned])
@@ -103,9 +154,50 @@ def compare(plan: dict[str, Any], scores: dict[str, dict[str, Any]]) -> list[Res
     return results
 
 
-def _same(result: Result) -> tuple[Any, ...]:
-    """What a run and its control have in common: model, precision and task."""
-    return result.run["model"], result.run["parameters"].get("precision"), result.task
+def replicates(results: list[Result]) -> list[Replicates]:
+    """Cells of runs that differ only in their seed, where there are several, in order."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        if result.tuned:
+            key = [result.task, result.epoch, result.run["kind"], decision.settings(result.run)]
+            groups.setdefault(json.dumps(key, sort_keys=True), []).append(result)
+    return [_replicates(group) for group in groups.values() if len(group) > 1]
+
+
+def decide(plan: dict[str, Any], results: list[Result]) -> list[Outcome]:
+    """What each rule of the plan's `experiment.decision` comes to; no rule: an empty list.
+
+    A run counts with the last epoch at which it was measured. Where a cell is missing the verdict
+    is `inconclusive`: what is missing need not be missing by chance.
+
+    Raises:
+        LockgateError: if a rule does not fit the plan.
+    """
+    last: dict[tuple[str, str], Result] = {}
+    for result in sorted(results, key=lambda r: -1 if r.epoch is None else r.epoch):
+        last[result.run["name"], result.task] = result
+    outcomes = []
+    for rule in plan["experiment"].get("decision") or []:
+        found = decision.contrast(rule, plan["runs"], plan["cells"])
+        groups = [[[last[name, found.task] for name in side] for side in g] for g in found.groups]
+        sides = [[r for group in groups for r in group[side]] for side in (0, 1)]
+        scored = [[[_scores(r) for r in side if r.samples] for side in g] for g in groups]
+        left, right = (averaged([averaged(group[side]) for group in scored]) for side in (0, 1))
+        difference = paired_difference(left, right)
+        missing = list(dict.fromkeys(r.label for r in [*sides[0], *sides[1]] if not r.samples))
+        verdict = decision.verdict(rule, difference.low, difference.high)
+        outcomes.append(
+            Outcome(
+                statement=decision.statement(rule, found.task),
+                task=found.task,
+                verdict="inconclusive" if missing else verdict,
+                difference=difference,
+                runs=len({r.run["name"] for r in sides[0]}),
+                others=len({r.run["name"] for r in sides[1]}),
+                missing=missing,
+            )
+        )
+    return outcomes
 
 
 def table(plan: dict[str, Any], results: list[Result], trained: dict[str, dict[str, Any]]) -> str:
@@ -150,6 +242,16 @@ def table(plan: dict[str, Any], results: list[Result], trained: dict[str, dict[s
 def plain(value: Any) -> Any:
     """A varied parameter's value as one cell of a table."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+
+
+def _replicates(group: list[Result]) -> Replicates:
+    scores = [result.score for result in group if result.score is not None]
+    seeds = [_scores(result) for result in group if result.samples]
+    found = Replicates(group, spread(scores) if scores else None)
+    control = group[0].control
+    if seeds and control is not None and control.samples:
+        found.difference = paired_difference(averaged(seeds), _scores(control))
+    return found
 
 
 def _result(run: dict[str, Any], cell: dict[str, Any], scores: dict[str, dict[str, Any]]) -> Result:

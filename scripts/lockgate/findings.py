@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lockgate.comparison import VERDICTS, Result
+from lockgate.comparison import VERDICTS, Outcome, Result
+from lockgate.decision import overall
 from lockgate.gates import ORDER
 
 _SENTENCES = {
@@ -16,6 +17,49 @@ _SENTENCES = {
     "inconclusive": "Inconclusive on {task}: {who}, scores {tuned}, its untouched control "
     "{control}: {difference} ({evidence}). This could be chance.",
 }
+
+
+_INTERVALS = {
+    "supported": "all of the interval is as expected",
+    "contradicted": "none of the interval is as expected",
+    "inconclusive": "the interval does not decide",
+}
+
+
+def decision(outcomes: list[Outcome]) -> dict[str, Any] | None:
+    """The verdict on the hypothesis: `verdict`, `text`, and `rules` with the same of each rule.
+
+    None where no rule was stated beforehand.
+    """
+    if not outcomes:
+        return None
+    rules = [{"verdict": one.verdict, "text": _decided(one)} for one in outcomes]
+    verdict = overall([one.verdict for one in outcomes])
+    text = f"The hypothesis is {verdict}"
+    if verdict == "inconclusive":
+        text = "The verdict on the hypothesis is inconclusive"
+    by = "the rule" if len(rules) == 1 else f"the {len(rules)} rules, all of which must hold, as"
+    return {"verdict": verdict, "text": f"{text}, by {by} stated beforehand.", "rules": rules}
+
+
+def _decided(outcome: Outcome) -> str:
+    found, rule = outcome.difference, outcome.statement
+    text = f"{outcome.verdict.capitalize()}: {rule}. "
+    if outcome.missing:
+        return f"{text}No score of {', '.join(outcome.missing)}: this cannot be decided."
+    if found.difference is None:
+        return f"{text}The two sides share no sample."
+    evidence = bounds(found.low, found.high, found.interval_method, signed)
+    if found.low is not None:
+        evidence += f" by {found.interval_method}; {_INTERVALS[outcome.verdict]}"
+    return (
+        f"{text}The mean difference is {signed(found.difference)} over {found.n} samples, "
+        f"{_count(outcome.runs)} against {_count(outcome.others)} ({evidence})."
+    )
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def headlines(results: list[Result]) -> list[dict[str, str]]:

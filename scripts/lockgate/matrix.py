@@ -16,6 +16,7 @@ from lockgate import catalog, data, models, runs, tools
 from lockgate.catalog import Catalogs
 from lockgate.catalog.model import Step
 from lockgate.config import Config, Parameters, load
+from lockgate.decision import check_decision
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest
 from lockgate.runs import SHAPE_FIELDS, Cell, Run
@@ -101,6 +102,15 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         for task in runs.tasks(run, config)
         for epoch in runs.epochs(run, config, source)
     ]
+    _named(
+        source,
+        "experiment",
+        lambda: check_decision(
+            [rule.model_dump() for rule in config.experiment.decision],
+            [vars(run) for run in table],
+            [vars(cell) for cell in cells],
+        ),
+    )
     identities = {
         name: models.identity(name, model, source) for name, model in config.models.items()
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, estimates, gates, journal, pages, summary
+from lockgate import data, estimates, gates, journal, pages, parity, summary
+from lockgate.decision import statement
 from lockgate.files import digest, write_json, write_text
 from lockgate.matrix import Matrix
 
@@ -35,6 +36,9 @@ def build(
     log.add("add up", result=f"{hours:.3f} h", why=f"expected, all jobs; approval covers {ceiling}")
     return {
         "experiment": config.experiment.model_dump(),
+        "decided_by": [
+            statement(rule.model_dump(), rule.task) for rule in config.experiment.decision
+        ],
         "config_digest": digest(config.model_dump()),
         "config_source": matrix.source,
         "fingerprint": matrix.fingerprint,
@@ -138,14 +142,8 @@ def _checks(
         ]
         # the planner found the chain; had it not, there would be no plan
         check(f"artifacts of {link.step}", True, ", ".join(makers) or "it needs nothing", "")
-    trained = config.training.system_prompt
-    evaluated = config.evaluation.system_prompt or trained
-    check(
-        "same system prompt in training and evaluation",
-        trained == evaluated,
-        f"training: {trained!r}, evaluation: {evaluated!r}",
-        "leave evaluation.system_prompt out, or give training.system_prompt the same text",
-    )
+    for found in parity.checks(matrix):
+        check(*found)
     machine = resources["machine"]
     check(
         "memory of a job",

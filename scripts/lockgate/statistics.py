@@ -5,7 +5,7 @@ What cannot be computed honestly is None, with the reason in place of the method
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ FEWEST = 5
 """Samples below which a bootstrap shows little but the samples themselves."""
 
 Interval = tuple[float | None, float | None, str]
+Scores = Mapping[Any, float]
+"""Score (0 to 1) by sample id."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,24 @@ class Difference:
     test: str
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Scores of runs that differ only in their seed.
+
+    Attributes:
+        n: runs, one a seed.
+        mean: of their scores.
+        deviation: standard deviation between them (n - 1); None for one run.
+        low, high: the lowest and the highest; this is a range, not an interval.
+    """
+
+    n: int
+    mean: float
+    deviation: float | None
+    low: float
+    high: float
+
+
 def interval(scores: Sequence[float]) -> Interval:
     """95% interval of the mean score, and the method's name.
 
@@ -53,22 +73,42 @@ def interval(scores: Sequence[float]) -> Interval:
     if set(scores) <= {0, 1}:
         found = stats.binomtest(int(sum(scores)), len(scores)).proportion_ci(LEVEL, "wilson")
         return float(found.low), float(found.high), "Wilson"
-    return _bootstrap(np.asarray(scores, dtype=float), "scores")
+    return _bootstrap(np.asarray(scores, dtype=float), "scores", 0.0)
 
 
-def paired_difference(tuned: dict[Any, float], control: dict[Any, float]) -> Difference:
+def averaged(runs: Sequence[Scores]) -> dict[Any, float]:
+    """Each sample's mean score over several runs, of the samples that all of them answered.
+
+    Comparing such means keeps a sample one unit: three seeds on 60 samples are 60 paired
+    differences, not 180. The bootstrap then draws samples with all their seeds together (samples
+    are the clusters). Its interval tells what other samples could change, with these seeds; what
+    other seeds could change is told by `spread`.
+    """
+    shared = [key for key in runs[0] if all(key in run for run in runs)] if runs else []
+    return {key: float(np.mean([run[key] for run in runs])) for key in shared}
+
+
+def spread(scores: Sequence[float]) -> Spread:
+    """Mean, standard deviation and range of at least one run's scores."""
+    deviation = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+    return Spread(
+        len(scores), float(np.mean(scores)), deviation, float(min(scores)), float(max(scores))
+    )
+
+
+def paired_difference(tuned: Scores, control: Scores) -> Difference:
     """Compare two runs on the samples that both answered.
 
     Args:
-        tuned: score (0 to 1) by sample id.
-        control: the same for the untouched model.
+        tuned: a run's scores, or several runs' `averaged` ones.
+        control: the same for what it is compared with.
     """
     shared = [key for key in tuned if key in control]
     if not shared:
         return Difference(0, None, None, None, "none: no shared samples", None, "none")
     a = np.array([tuned[key] for key in shared], dtype=float)
     b = np.array([control[key] for key in shared], dtype=float)
-    low, high, method = _bootstrap(a - b, "differences")
+    low, high, method = _bootstrap(a - b, "differences", -1.0)
     p_value, test = _test(a, b)
     return Difference(len(shared), float(np.mean(a - b)), low, high, method, p_value, test)
 
@@ -84,12 +124,17 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _bootstrap(values: np.ndarray, what: str) -> Interval:
+def _bootstrap(values: np.ndarray, what: str, least: float) -> Interval:
+    """Interval of the mean of values between `least` and 1."""
     n = len(values)
     if n < FEWEST:
         return None, None, f"none: too few {what} for a bootstrap ({n})"
     if np.ptp(values) < 1e-12:
-        return None, None, f"none: all {n} {what} are equal, so a bootstrap shows no spread"
+        # no spread to resample; but at least this share of all samples has the value, and the
+        # others have at worst one of the two ends
+        share = float(stats.binomtest(n, n).proportion_ci(LEVEL, "exact").low)
+        low, high = (share * values[0] + (1 - share) * end for end in (least, 1.0))
+        return float(low), float(high), f"bound for {n} equal {what} (Clopper-Pearson)"
     for method, name in (("BCa", "bootstrap (BCa)"), ("percentile", "bootstrap (percentile)")):
         found = stats.bootstrap(
             (values,),

@@ -216,11 +216,12 @@ def test_holm_counts_all_comparisons(write):
     assert "3 inconclusive" in text
 
 
-def test_equal_differences_have_a_p_value_but_no_interval(write):
+def test_equal_differences_have_a_bound_in_place_of_a_bootstrap(write):
     page, text, table = write(documents(control=right(0), tuned=right(20)))
     assert "Fine-tuning helped" in text
-    assert "no interval: all 20 differences are equal" in text
-    assert table[1]["difference_low"] == ""
+    assert "bound for 20 equal differences (Clopper-Pearson)" in text
+    low = 2 * 0.025 ** (1 / 20) - 1
+    assert float(table[1]["difference_low"]) == pytest.approx(low, rel=1e-5)
     assert "nan" not in page.lower().replace("finance", "")[: page.index("base64")].lower()
 
 
@@ -366,3 +367,87 @@ def test_the_best_is_the_highest_score():
 def test_no_model_is_loaded_for_the_report():
     assert Path(write_report.__file__).name == "write_report.py"
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def rule(**changes):
+    """A rule about the hypothesis as plan.json has it."""
+    base = {"task": None, "runs": {}, "against": "control", "expect": "better", "at_least": 0.1}
+    return {**base, **changes}
+
+
+def decided(write, *rules, **given):
+    """The page's text after the rules are stated, up to its next section."""
+    pages = documents(**given)
+    pages["plan"]["experiment"]["decision"] = list(rules)
+    page, text, _ = write(pages)
+    return page, text[: text.index("Question")]
+
+
+def test_without_a_rule_there_is_no_verdict_on_the_hypothesis(write):
+    for given in (None, []):
+        pages = documents()
+        pages["plan"]["experiment"]["decision"] = given
+        told = "No verdict on the hypothesis: no rule was stated beforehand (experiment.decision)."
+        assert told in write(pages)[1]
+
+
+def test_a_supported_hypothesis_is_told_with_its_numbers(write):
+    # every one of 20 samples gained: between 2 * 0.025^(1/20) - 1 and 1
+    page, text = decided(write, rule(), control=right(0), tuned=right(20))
+    assert "The hypothesis is supported, by the rule stated beforehand." in text
+    assert (
+        "Supported: on routing, the fine-tuned runs score on average better than their controls, "
+        "by at least 0.1. The mean difference is +1.000 over 20 samples, 1 run against 1 run "
+        "(95% interval +0.663 to +1.000 by bound for 20 equal differences (Clopper-Pearson); "
+        "all of the interval is as expected)." in text
+    )
+    assert '<div class="headline supported">' in page
+
+
+def test_a_contradicted_and_an_undecided_hypothesis(write):
+    page, text = decided(write, rule(expect="worse"))
+    assert "The hypothesis is contradicted" in text
+    assert "none of the interval is as expected" in text
+    assert '<div class="headline contradicted">' in page
+    _, text = decided(write, rule(), control=right(9), tuned=right(11))
+    assert "The verdict on the hypothesis is inconclusive, by the rule" in text
+    assert "Inconclusive: on routing, " in text
+    assert "the interval does not decide" in text
+
+
+def test_all_rules_have_to_hold(write):
+    page, text = decided(write, rule(), rule(expect="equal"))
+    assert "The hypothesis is contradicted, by the 2 rules, all of which must hold" in text
+    assert page.count("<li>Supported: ") == page.count("<li>Contradicted: ") == 1
+
+
+def test_a_rule_with_a_missing_run_is_not_decided(write):
+    pages = documents(runs=("small_a", "small_b"))
+    pages["plan"]["experiment"]["decision"] = [rule()]
+    del pages["scores"]["small_b"]
+    text = write(pages)[1]
+    assert "The verdict on the hypothesis is inconclusive" in text
+    assert "No score of small_b, epoch 0: this cannot be decided." in text
+
+
+def test_too_few_samples_decide_nothing(write):
+    _, text = decided(write, rule(), control=right(0, of=3), tuned=right(3, of=3))
+    assert "over 3 samples, 1 run against 1 run (no interval: too few" in text
+    assert "hypothesis is inconclusive" in text
+
+
+def test_runs_that_differ_in_their_seed_are_shown_together(write):
+    pages = documents(runs=("small_seed-1", "small_seed-2", "small_seed-3"))
+    for seed, run in enumerate(pages["plan"]["runs"][1:], 1):
+        run["seed"] = seed
+        pages["scores"][run["name"]]["cells"] = [cell(right(10 + 2 * seed), epoch=0)]
+    # 0.6, 0.7, 0.8 against 0.2
+    row = "routing small 0.001 0 3 (1, 2, 3) 0.700 0.100 0.600 to 0.800 +0.500 +0."
+    assert row in write(pages)[1]
+    pages["scores"]["small_seed-2"]["cells"] = []
+    text = write(pages)[1]
+    assert "routing small 0.001 0 2 of 3 (1, 3) 0.700 0.141 0.600 to 0.800 +0.500" in text
+
+
+def test_one_seed_makes_no_table_across_seeds(write):
+    assert "Across seeds" not in write(documents())[1]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lockgate.statistics import holm, interval, paired_difference
+from lockgate.statistics import averaged, holm, interval, paired_difference, spread
 
 
 def test_wilson_of_eight_in_ten():
@@ -22,7 +22,7 @@ def test_wilson_where_all_are_right_or_there_is_one():
 
 @pytest.mark.parametrize(
     ("scores", "why"),
-    [([], "no samples"), ([0.5], "too few"), ([0.5] * 9, "equal"), ([0.2, 0.4, 0.6], "too few")],
+    [([], "no samples"), ([0.5], "too few"), ([0.5] * 4, "too few"), ([0.2, 0.4, 0.6], "too few")],
 )
 def test_no_interval_is_invented(scores, why):
     low, high, method = interval(scores)
@@ -67,7 +67,7 @@ def test_nothing_shared():
 def test_no_discordant_pair():
     same = {i: float(i % 2) for i in range(10)}
     found = paired_difference(same, same)
-    assert (found.difference, found.p_value, found.low) == (0.0, 1.0, None)
+    assert (found.difference, found.p_value) == (0.0, 1.0)
 
 
 def test_permutation_is_exact_for_few_pairs():
@@ -92,3 +92,51 @@ def test_holm():
     assert holm([None, 0.04, None]) == [None, 0.04, None]
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_equal_values_are_bounded_by_what_other_samples_could_be():
+    # of n alike in n, the share that is alike is at least 0.025^(1/n)
+    low, high, method = interval([0.5] * 9)
+    share = 0.025 ** (1 / 9)
+    assert low == pytest.approx(0.5 * share)
+    assert high == pytest.approx(0.5 * share + 1 - share)
+    assert method == "bound for 9 equal scores (Clopper-Pearson)"
+    share = 0.025 ** (1 / 20)
+    none = paired_difference(dict.fromkeys(range(20), 0.4), dict.fromkeys(range(20), 0.4))
+    assert (none.low, none.high) == (pytest.approx(share - 1), pytest.approx(1 - share))
+    every = paired_difference(dict.fromkeys(range(20), 1.0), dict.fromkeys(range(20), 0.0))
+    assert (every.low, every.high) == (pytest.approx(2 * share - 1), pytest.approx(1))
+
+
+def test_runs_are_averaged_sample_by_sample():
+    runs = [{"a": 1.0, "b": 0.0, "c": 1.0}, {"b": 1.0, "a": 1.0}, {"a": 0.0, "b": 0.0, "d": 1.0}]
+    assert averaged(runs) == {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3)}
+    assert averaged([]) == {}
+
+
+def test_a_repeated_seed_adds_no_evidence():
+    control = {i: float(i % 3 == 0) for i in range(40)}
+    tuned = {i: float(i % 5 != 0) for i in range(40)}
+    once, thrice = (paired_difference(averaged([tuned] * n), control) for n in (1, 3))
+    assert thrice == once
+    assert once.n == 40
+
+
+def test_the_interval_across_seeds_is_that_of_the_samples_means():
+    tuned = [{i: float((7 * i + seed) % 10 < 7) for i in range(100)} for seed in range(3)]
+    control = {i: float(i % 4 == 0) for i in range(100)}
+    found = paired_difference(averaged(tuned), control)
+    gains = [sum(run[i] for run in tuned) / 3 - control[i] for i in range(100)]
+    mean = sum(gains) / 100
+    half = 1.96 * math.sqrt(sum((gain - mean) ** 2 for gain in gains) / 99 / 100)
+    assert found.difference == pytest.approx(mean)
+    assert found.low == pytest.approx(mean - half, abs=0.01)
+    assert found.high == pytest.approx(mean + half, abs=0.01)
+
+
+def test_spread_over_seeds():
+    found = spread([0.2, 0.4, 0.9])
+    assert (found.n, found.low, found.high) == (3, 0.2, 0.9)
+    assert found.mean == pytest.approx(0.5)
+    assert found.deviation == pytest.approx(math.sqrt((0.09 + 0.01 + 0.16) / 2))
+    assert spread([0.3]).deviation is None

@@ -105,6 +105,13 @@ class ChainConfig(Common):
         "configuration directory.",
     )
 
+    @field_validator("experiment")
+    @classmethod
+    def _decides_by_eye(cls, experiment: Experiment) -> Experiment:
+        if experiment.decision:
+            raise ValueError("a chain has no runs to decide by: leave decision out")
+        return experiment
+
     @field_validator("stages")
     @classmethod
     def _have_own_names(cls, stages: list[StageItem]) -> list[StageItem]:

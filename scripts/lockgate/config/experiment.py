@@ -4,13 +4,56 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from annotated_types import Len
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from lockgate.config.section import Section
+from lockgate.config.section import Number, Section, exponent
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]*_[a-z0-9][a-z0-9-]*_(\d{4}-\d{2}-\d{2})$")
+
+
+def _value(value: Any) -> Any:
+    return [exponent(item) for item in value] if isinstance(value, list) else exponent(value)
+
+
+Value = Annotated[Any, BeforeValidator(_value)]
+"""A value of what varies, or a list of such values."""
+
+
+class Decision(Section):
+    """One rule that decides on the hypothesis, by the mean over runs, never by the best one."""
+
+    task: str | None = Field(
+        default=None, description="Name of the task that decides (none: the only one)."
+    )
+    runs: dict[str, Value] = Field(
+        default={},
+        description="The fine-tuned runs with these values (one, or a list) of what varies; none "
+        "given: all.",
+    )
+    against: Literal["control"] | Annotated[dict[str, Value], Len(1)] = Field(
+        default="control",
+        description="What they are compared with: the control of each, or the runs with these "
+        "values.",
+    )
+    expect: Literal["better", "worse", "equal"] = Field(
+        description="How their mean score is expected to compare."
+    )
+    at_least: Number = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Smallest difference of scores that counts: `better` and `worse` by no less, "
+        "`equal` by less.",
+    )
+
+    @model_validator(mode="after")
+    def _says_what_counts_as_equal(self) -> Decision:
+        if self.expect == "equal" and not self.at_least:
+            raise ValueError("`equal` needs at_least: the smallest difference that would count")
+        return self
 
 
 class Experiment(Section):
@@ -27,6 +70,11 @@ class Experiment(Section):
     question: str = Field(min_length=1, description="The scientific question, one sentence.")
     hypothesis: str = Field(
         min_length=1, description="What is expected, and why; written before the result is known."
+    )
+    decision: list[Decision] = Field(
+        default=[],
+        description="The rules that decide on the hypothesis: all must hold. None: the report "
+        "gives no verdict.",
     )
 
     @field_validator("name")

@@ -331,3 +331,39 @@ def test_an_address_that_is_none_is_told(url):
 def test_the_kind_is_told_by_where_the_configuration_is_unless_it_says_so(source, given, kind):
     asked = {key: value for key, value in VALID["experiment"].items() if key != "kind"}
     assert load({**VALID, "experiment": {**asked, **given}}, source).experiment.kind == kind
+
+
+def test_a_rule_about_the_hypothesis_is_read_with_its_defaults():
+    given = [{"expect": "better", "runs": {"learning_rate": "5e-4", "lora_rank": ["1e1", 16]}}]
+    (rule,) = load(change("experiment/decision", given), "my.yaml").experiment.decision
+    assert rule.model_dump() == {
+        "task": None,
+        "runs": {"learning_rate": 5e-4, "lora_rank": [10.0, 16]},
+        "against": "control",
+        "expect": "better",
+        "at_least": 0.0,
+    }
+    assert load(change("experiment/decision", []), "my.yaml").experiment.decision == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"at_least": 0.1}, "my.yaml: experiment.decision[0].expect: this key is missing"),
+        ({"expect": "higher"}, "my.yaml: experiment.decision[0].expect: "),
+        ({"expect": "better", "at_least": 1}, "my.yaml: experiment.decision[0].at_least: "),
+        ({"expect": "better", "at_least": -0.1}, "experiment.decision[0].at_least: "),
+        ({"expect": "better", "atleast": 0.1}, "did you mean 'at_least'?"),
+        ({"expect": "better", "against": {}}, "my.yaml: experiment.decision[0].against: "),
+        ({"expect": "better", "against": "nothing"}, "my.yaml: experiment.decision[0].against: "),
+        ({"expect": "equal"}, "my.yaml: experiment.decision[0]: `equal` needs at_least"),
+    ],
+)
+def test_a_mistake_in_a_rule_about_the_hypothesis(rule, expected):
+    assert expected in message(change("experiment/decision", [rule]))
+
+
+def test_a_chain_has_no_rule_to_decide_by():
+    asked = {**CHAIN["experiment"], "decision": [{"expect": "better"}]}
+    told = message({**CHAIN, "experiment": asked})
+    assert "my.yaml: experiment: a chain has no runs to decide by" in told

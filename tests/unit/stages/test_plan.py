@@ -27,7 +27,7 @@ def written(shop, *items, **more):
     chain, log, names = shop.read(*items, **more), Journal(), {}
     made = plan.document(chain, RESOURCES, shop.root / "ledger.jsonl", log)
     log.write(shop.root / "plan/log.jsonl")
-    for name in ("markdown", "html", "summary", "design_log", "plan"):
+    for name in ("markdown", "html", "summary", "summary_data", "design_log", "plan"):
         names[name] = str(shop.root / "plan" / name)
     plan.write(made, chain, names, [shop.root / "plan/log.jsonl"])
     return made, {path.name: path.read_text() for path in (shop.root / "plan").iterdir()}
@@ -103,7 +103,15 @@ def test_the_value_of_a_variable_is_in_no_file(shop, monkeypatch):
     measure = {"goal": "evaluate", "endpoint": SERVED, "tasks": ["sums"]}
     with_ = {"with": {"judge": "${oc.env:SHOP_KEY}"}}
     _, files = written(shop, {**measure, **with_})
-    assert {"plan", "markdown", "html", "summary", "design_log", "log.jsonl"} == set(files)
+    assert {
+        "plan",
+        "markdown",
+        "html",
+        "summary",
+        "summary_data",
+        "design_log",
+        "log.jsonl",
+    } == set(files)
     assert [name for name, text in files.items() if "very-hidden" in text] == []
     assert "SHOP_KEY" in files["plan"]
 
