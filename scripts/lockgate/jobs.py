@@ -105,6 +105,7 @@ def validate_data(spec: Path, design: Path, models: list[Path], threads: int, ou
             data.project(made, document["rows"], document["files"]),
             document["splits"],
             document["seed"],
+            document["similarity"],
         )
         available = len(made)
     write_json(
@@ -144,7 +145,9 @@ def generate_data(
     adapter = tools.get("data", document["tool"], str(spec))
     weights = {key: manifest["digest"] for key, manifest in manifests.items()}
     # rows and splits are made of the records afterwards
-    made = {key: value for key, value in document.items() if key not in ("rows", "splits")}
+    made = {
+        key: value for key, value in document.items() if key not in ("rows", "splits", "similarity")
+    }
     work = out.parents[1] / "work" / digest([made, weights]) / f"shard-{shard}"
     start = time.perf_counter()
     with (
@@ -287,7 +290,7 @@ def assemble(spec: Path, shards: list[Path], experiment: str, out: Path) -> None
     made = [read_json(path) for path in shards]
     records = [record for shard in made for record in shard["records"]]
     rows = data.project(records, document["rows"], str(shards[0].parent))
-    splits = data.split(rows, document["splits"], document["seed"])
+    splits = data.split(rows, document["splits"], document["seed"], document["similarity"])
     for name, part in splits.items():
         write_jsonl(out / f"{name}.jsonl", part)
     manifest = {
@@ -297,8 +300,9 @@ def assemble(spec: Path, shards: list[Path], experiment: str, out: Path) -> None
         "versions": made[0]["versions"],
         "records": len(records),
         "rows": {name: len(splits[name]) for name in ("train", "validation", "test")},
-        "columns": sorted({key for record in records for key in record}),
+        "columns": sorted({key for row in rows for key in row["fields"]}),
         "duplicates": data.duplicates(rows),
+        "near_duplicates": data.near_duplicates(rows, document["similarity"]),
         "seed": document["seed"],
         "shards": len(shards),
         "seconds": round(sum(shard["seconds"] for shard in made), 2),

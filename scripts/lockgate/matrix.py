@@ -24,7 +24,7 @@ from lockgate.stages import planner
 from lockgate.stages.planner import Action, Link
 
 CATALOG = Path(__file__).parents[2] / "workflow" / "catalog"
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when a change of Lockgate's own code changes what a built document leads to."""
 
 
@@ -88,6 +88,9 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
     config = load(values, source)
     if not isinstance(config, Config):
         raise LockgateError("a chain of stages has no runs table", where=f"{source}: stages")
+    if config.data.files:
+        section = data.own_splits(config.data, root / config.data.files, source)
+        config = config.model_copy(update={"data": section})
     _check_references(config, source)
     adapters = {
         "data": tools.get("data", config.data.tool, f"{source}: data.tool"),
@@ -224,7 +227,8 @@ def _check_references(config: Config, source: str) -> None:
                 where=f"{source}: data.endpoint.model",
                 hint="serve the model yourself and give data.endpoint.url",
             )
-    _named(source, "data", lambda: data.compile_rows(config.data.rows.model_dump()))
+    if templates := config.data.rows:
+        _named(source, "data", lambda: data.compile_rows(templates.model_dump()))
     if config.data.records is not None and config.data.shards > config.data.records:
         raise LockgateError(
             f"{config.data.shards} shards for {config.data.records} records",

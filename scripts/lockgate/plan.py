@@ -181,9 +181,48 @@ def _checks(
         "with fewer than 30 the 95% intervals can be wider than 0.3: raise data.records or "
         "data.splits.test",
     )
+    for name, steps, warmup in _short_runs(matrix):
+        check(
+            f"steps of {name}",
+            False,
+            f"{steps} optimizer steps, {warmup} of them warm-up",
+            "with fewer than three warm-ups the learning rate hardly gets to its peak: lower "
+            "warmup_steps, or train longer",
+        )
+    limit = config.resources.runtime_minutes * 60
+    for row in rows:
+        if row["seconds"]["expected"] > limit:
+            check(
+                f"walltime of {row['phase']} {row['run'] or ''}".strip(),
+                False,
+                f"{pages.minutes(row['seconds']['expected'])} expected, {row['basis']}; a job has "
+                f"{pages.minutes(limit)}",
+                "raise resources.runtime_minutes; training continues after a stop, from its last "
+                "checkpoint",
+            )
     for item in resources["prerequisites"]:
         check(f"{item['kind']} {item['name']}", False, item["detail"], item["fix"])
     return checks
+
+
+def _short_runs(matrix: Matrix) -> list[tuple[str, int, int]]:
+    """Runs whose optimizer steps are fewer than three warm-ups: name, steps, warm-up."""
+    records = matrix.config.data.records
+    if not records:
+        return []
+    train = data.split_sizes(records, matrix.config.data.splits.model_dump())["train"]
+    found = []
+    for run in matrix.runs.values():
+        if run.kind != "fine-tuned":
+            continue
+        batch = run.parameters["batch_size"] * run.parameters["gradient_accumulation"]
+        steps, warmup = (
+            -(-train // batch) * run.parameters["epochs"],
+            run.parameters["warmup_steps"],
+        )
+        if steps < 3 * warmup:
+            found.append((run.name, steps, warmup))
+    return found
 
 
 def write(plan: dict[str, Any], outputs: dict[str, str], logs: list[Path | str]) -> None:

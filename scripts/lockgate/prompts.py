@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,15 @@ def messages(prompt: str, system_prompt: str | None) -> list[dict[str, str]]:
     return [*system, {"role": "user", "content": prompt}]
 
 
+def asked(tokenizer: Any, prompt: str, system_prompt: str | None) -> list[int]:
+    """Token ids of a row's prompt, as the evaluator feeds them to the model.
+
+    Raises:
+        Exception: whatever the chat template raises; one may refuse a system prompt.
+    """
+    return _ids(tokenizer, _text(tokenizer, messages(prompt, system_prompt), True))
+
+
 def tokenize(
     tokenizer: Any, prompt: str, completion: str, system_prompt: str | None
 ) -> tuple[list[int], int]:
@@ -53,18 +66,21 @@ def tokenize(
     model is never asked in another form than it was taught. Without a chat template the two
     parts are tokenized apart: joined, tokens could merge across the seam.
     """
+    ids = asked(tokenizer, prompt, system_prompt)
     if tokenizer.chat_template is None:
-        text = "\n\n".join([*([system_prompt] if system_prompt else []), prompt])
-        ids = list(tokenizer(text)["input_ids"])
         answer = list(tokenizer(completion, add_special_tokens=False)["input_ids"])
         if answer[-1:] != [tokenizer.eos_token_id]:
             answer.append(tokenizer.eos_token_id)
         return ids + answer, len(ids)
     before = messages(prompt, system_prompt)
     after = [*before, {"role": "assistant", "content": completion}]
-    ids = _apply(tokenizer, before, add_generation_prompt=True)
-    whole = _apply(tokenizer, after, add_generation_prompt=False)
+    text = _text(tokenizer, after, False)
+    whole = _ids(tokenizer, text)
     if whole[: len(ids)] != ids:
+        opened = _text(tokenizer, before, True)
+        if text.startswith(opened):
+            # A token lies across the seam; the model writes its answer behind it.
+            return ids + _ids(tokenizer, text[len(opened) :]), len(ids)
         # The template shows an answered prompt in another way than an open one (one for
         # reasoning models drops an empty thought, say): train on the open form, as evaluated.
         shared = next(
@@ -74,6 +90,73 @@ def tokenize(
     return whole, len(ids)
 
 
-def _apply(tokenizer: Any, conversation: list[dict[str, str]], **options: bool) -> list[int]:
-    text = tokenizer.apply_chat_template(conversation, tokenize=False, **options)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+def inserted(tokenizer: Any) -> str:
+    """Text that the chat template puts before a first message of the user, by itself.
+
+    Found by what stands before a later message, and stripped of special tokens; empty where
+    there is none, or where the template refuses such conversations.
+    """
+    first, answer, second, system = "Qfirst", "Qanswer", "Qsecond", "Qsystem"
+    turns = messages(first, None)
+    later = [*turns, {"role": "assistant", "content": answer}, *messages(second, None)]
+
+    def before(conversation: list[dict[str, str]], word: str) -> str:
+        text = tokenizer.apply_chat_template(conversation, tokenize=False, enable_thinking=None)
+        return str(text.partition(word)[0])
+
+    try:
+        head = before(turns, first)
+        usual = before(later, second).rpartition(answer)[2]
+    except Exception:  # a template may raise what any expression raises
+        return ""
+    shared = 0
+    while shared < min(len(head), len(usual)) and head[-1 - shared] == usual[-1 - shared]:
+        shared += 1
+    extra = head[: len(head) - shared]
+    try:
+        role = before(messages(first, system), system)  # what opens a system message, in most
+    except Exception:
+        role = ""
+    if role and extra.startswith(role) and extra != role:
+        extra = extra[len(role) :]
+    for token in tokenizer.added_tokens_encoder:
+        extra = extra.replace(token, "")
+    return extra.strip()
+
+
+@contextmanager
+def on(day: datetime) -> Iterator[None]:
+    """Templates are told that it is `day`; they get the time by a function of the library."""
+    library: Any = importlib.import_module("transformers.utils.chat_template_utils")
+
+    class Fixed(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return day
+
+    before, library.datetime = library.datetime, Fixed
+    try:
+        yield
+    finally:
+        library.datetime = before
+
+
+def _text(tokenizer: Any, conversation: list[dict[str, str]], opened: bool) -> str:
+    """The conversation as text; `opened`: up to where the answer begins."""
+    template = PLAIN_TEMPLATE if tokenizer.chat_template is None else tokenizer.get_chat_template()
+    return str(
+        tokenizer.apply_chat_template(
+            conversation,
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=opened,
+            # The evaluator hands over the name, empty; a template may ask whether it is there.
+            enable_thinking=None,
+        )
+    )
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    # A template brings its own special tokens.
+    plain = tokenizer.chat_template is None
+    return list(tokenizer(text, add_special_tokens=plain)["input_ids"])

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from lockgate import data, models, tools, weights
 from lockgate.config import Common
 from lockgate.errors import LockgateError
-from lockgate.files import locked, read_json, read_jsonl, write_json
+from lockgate.files import locked, read_json, write_json
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
 from lockgate.stages.chain import Chain
@@ -188,18 +188,8 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
         record["bytes"] = path.stat().st_size
         if str(path) == matrix.config.data.files:
             # every row now: an error at the last one would come after the expensive part
-            rows = data.project(
-                read_jsonl(path), matrix.config.data.rows.model_dump(), f"data.files {path}"
-            )
-            wanted = matrix.config.data.records
-            if wanted is not None and wanted > len(rows):
-                raise LockgateError(
-                    f"{path} has {len(rows)} records, {wanted} are wanted",
-                    where=f"{matrix.source}: data.records",
-                    hint="lower data.records, or leave it out to use all",
-                )
-            record["rows"] = len(rows)
-            record["characters"] = sum(len(row["prompt"] + row["completion"]) for row in rows)
+            prompts = {run.system_prompt for run in matrix.runs.values()}
+            record |= data.inspect_file(matrix.config.data, path, prompts, matrix.source)
         records.append(record)
     return records
 

@@ -76,13 +76,29 @@ class Data(Section):
         default=None, description="Your own design script, instead of `design`."
     )
     files: str | None = Field(
-        default=None, description="An existing dataset (JSON Lines, one object a line)."
+        default=None,
+        description="An existing dataset: JSON Lines (one object a line), `.json`, `.csv`, `.tsv` "
+        "or `.parquet`.",
     )
     endpoint: Endpoint | None = Field(
         default=None, description="The language model that writes the records' text."
     )
-    rows: Rows = Field(description="How a record becomes a training row.")
-    splits: Splits = Field(default=Splits(), description="Shares of the records.")
+    rows: Rows | None = Field(
+        default=None,
+        description="How a record becomes a training row; not needed where the records of `files` "
+        "are rows: `messages`, `prompt` and `completion`, or `input` and `output`.",
+    )
+    splits: Splits = Field(
+        default=Splits(),
+        description="Shares of the records; a `.json` file can have splits of its own instead.",
+    )
+    similarity: Number = Field(
+        default=0.8,
+        ge=0.5,
+        le=1,
+        description="Rows whose prompts are at least this alike (Jaccard similarity of their runs "
+        "of three words) stay in one split; 1: only rows with equal prompts.",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of the samplers and of the split.")
     shards: int = Field(
         default=1, ge=1, description="Generation jobs; each has its own embedded server."
@@ -90,3 +106,9 @@ class Data(Section):
     preview_records: int = Field(
         default=8, ge=1, description="Records made for the preview, before approval."
     )
+
+    @model_validator(mode="after")
+    def _makes_rows(self) -> Data:
+        if self.rows is None and self.files is None:
+            raise ValueError("rows is missing: it says how a record of a design becomes a row")
+        return self

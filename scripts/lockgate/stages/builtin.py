@@ -19,6 +19,7 @@ from typing import Any
 from lockgate import data, files, models, process, tools, weights
 from lockgate.config import Model, Parameters
 from lockgate.errors import LockgateError, entry
+from lockgate.records import SPLIT
 from lockgate.stages import conversations
 from lockgate.stages.builtin_settings import (
     DataSettings,
@@ -71,14 +72,22 @@ def make_data(config: Path, step: Path, tool: str) -> None:
             with serving as running:
                 adapter.validate(design, document, running, work)
                 records = adapter.generate(design, document, 0, running, work)
-            rows = _rows(records[: settings.limit], settings, settings.files or str(config))
+            records = _first(records, settings.limit)
+            rows = _rows(records, settings, settings.files or str(config))
             parts = {"rows": rows}
             if settings.splits:
-                parts = data.split(rows, settings.splits.model_dump(), settings.seed)
+                shares, alike = settings.splits.model_dump(), settings.similarity
+                parts = data.split(rows, shares, settings.seed, alike)
         for name, part in parts.items():
             files.write_jsonl(out / f"{name}.jsonl", [row["row"] for row in part])
         made = {name: len(part) for name, part in parts.items()}
-        report = {"tool": tool, "versions": adapter.versions(), "records": len(rows)}
+        report = {
+            "tool": tool,
+            "versions": adapter.versions(),
+            "records": len(rows),
+            "duplicates": data.duplicates(rows),
+            "near_duplicates": data.near_duplicates(rows, settings.similarity),
+        }
         seconds = round(time.time() - started, 2)
         files.write_json(out / "data.json", {**report, "rows": made, "seconds": seconds})
         shutil.rmtree(work)
@@ -241,9 +250,17 @@ def replacing(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _first(records: list[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
+    """The first records; the first of each split, where their file made splits."""
+    parts: dict[Any, list[dict[str, Any]]] = {}
+    for record in records:
+        parts.setdefault(record.get(SPLIT), []).append(record)
+    return [record for part in parts.values() for record in part[:limit]]
+
+
 def _rows(records: list[dict[str, Any]], settings: DataSettings, where: str) -> list[Any]:
     """For each record its `row`, in the form of a chat, and its `prompt`, which splits go by."""
-    made = records
+    made = [{key: value for key, value in one.items() if key != SPLIT} for one in records]
     if settings.rows:
         made = [
             {
@@ -253,12 +270,14 @@ def _rows(records: list[dict[str, Any]], settings: DataSettings, where: str) -> 
                     {"role": "assistant", "content": row["completion"]},
                 ],
             }
-            for row in data.project(records, settings.rows.model_dump(), where)
+            for row in data.project(made, settings.rows.model_dump(), where)
         ]
     found = []
-    for number, row in enumerate(made, 1):
+    for number, (row, record) in enumerate(zip(made, records, strict=True), 1):
         before = conversations.messages(row, f"{where}: record {number}")[:-1]
-        found.append({"row": row, "prompt": "\n\n".join(one["content"] for one in before)})
+        prompt = "\n\n".join(one["content"] for one in before)
+        split = {"split": record[SPLIT]} if SPLIT in record else {}
+        found.append({"row": row, "prompt": prompt, **split})
     return found
 
 

@@ -12,7 +12,7 @@ from lockgate import files
 from lockgate.config import Parameters
 from lockgate.config.data import Endpoint, Rows, Splits
 from lockgate.config.evaluation import Task
-from lockgate.config.section import Section
+from lockgate.config.section import Number, Section
 from lockgate.errors import LockgateError
 
 UNSET = "???"
@@ -34,6 +34,7 @@ class DataSettings(Section):
     endpoint: Endpoint | None = None
     rows: Rows | None = None
     splits: Splits | None = None
+    similarity: Number = Field(default=0.8, ge=0.5, le=1)
     seed: int = Field(default=0, ge=0)
 
 

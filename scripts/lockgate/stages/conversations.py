@@ -1,4 +1,4 @@
-"""Chat rows of the built-in steps: `messages`, or a `prompt` and its `completion`."""
+"""Chat rows: `messages`, a `prompt` and its `completion`, or an `input` and its `output`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from lockgate.files import read_jsonl, read_text
 
 _FORM = (
     'a row is {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": '
-    '"..."}]} or {"prompt": "...", "completion": "..."}'
+    '"..."}]} or {"prompt": "...", "completion": "..."} (or "input" and "output")'
 )
+
+_PAIRS = (("prompt", "completion"), ("input", "output"))
 
 
 def read(pattern: str, key: str) -> list[tuple[str, dict[str, Any]]]:
@@ -41,20 +43,27 @@ def read(pattern: str, key: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def messages(row: dict[str, Any], where: str) -> list[dict[str, str]]:
-    """The messages of a row of either kind; the last one is the assistant's answer.
+    """The messages of a row of any kind; the last one is the assistant's answer.
 
     Raises:
-        LockgateError: naming `where`, if it is neither kind, or nothing is left to learn.
+        LockgateError: naming `where`, if it is of no kind, or nothing is left to learn.
     """
+    pair = next((pair for pair in _PAIRS if all(key in row for key in pair)), None)
     if "messages" in row:
         given = row["messages"]
         if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
             raise LockgateError("'messages' is not a list of messages", where=where, hint=_FORM)
         found = [{"role": one.get("role"), "content": one.get("content")} for one in given]
-    elif "prompt" in row and "completion" in row:
+    elif pair == ("input", "output") and row.get("instruction"):
+        raise LockgateError(
+            "'input' has an 'instruction' beside it, which would be lost",
+            where=where,
+            hint="write both into one 'prompt'",
+        )
+    elif pair:
         found = [
-            {"role": "user", "content": row["prompt"]},
-            {"role": "assistant", "content": row["completion"]},
+            {"role": role, "content": row[key]}
+            for role, key in zip(("user", "assistant"), pair, strict=True)
         ]
     else:
         raise LockgateError(
@@ -88,7 +97,7 @@ def single_turns(
     """Rows of `id`, `prompt` and `completion`, and the system prompt that all of them share.
 
     Args:
-        pattern: a file or glob of rows of either kind.
+        pattern: a file or glob of rows of any kind.
         key: configuration file and key that name it, for messages.
         system_prompt: the configured one; None: that of the rows, if they have one.
         limit: take the first rows only.
@@ -97,8 +106,15 @@ def single_turns(
         LockgateError: naming file and line, where a row is not one question and its answer, or
             has another system message than the rest.
     """
+    return as_turns(read(pattern, key)[:limit], system_prompt)
+
+
+def as_turns(
+    given: list[tuple[str, dict[str, Any]]], system_prompt: str | None
+) -> tuple[list[dict[str, str]], str | None]:
+    """Like `single_turns`, of rows that were read already, each with where it is."""
     rows, shared = [], system_prompt
-    for number, (where, row) in enumerate(read(pattern, key)[:limit]):
+    for number, (where, row) in enumerate(given):
         found = messages(row, where)
         own = found.pop(0)["content"] if found[0]["role"] == "system" else None
         if [one["role"] for one in found] != ["user", "assistant"]:

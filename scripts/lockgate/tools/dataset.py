@@ -1,4 +1,4 @@
-"""An existing dataset: records are read from a JSON Lines file, none are generated."""
+"""An existing dataset: records are read from a file, none are generated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lockgate import files
+from lockgate import files, records
 from lockgate.errors import LockgateError
 from lockgate.tools import Endpoint
 
@@ -30,7 +30,11 @@ class Dataset:
                     where=f"data.{key}",
                     hint=f"remove data.{key}, or choose a tool that generates records",
                 )
-        design = {"format": "jsonl", "files": str(path), "records": data.get("records")}
+        design = {
+            "format": path.suffix[1:] or "jsonl",
+            "files": str(path),
+            "records": data.get("records"),
+        }
         return "# Records are read from this file.\n" + yaml.safe_dump(design, sort_keys=False)
 
     def inputs(self, data: dict[str, Any], root: Path) -> list[Path]:
@@ -42,7 +46,7 @@ class Dataset:
         return [path]
 
     def learn(self) -> dict[str, Any]:
-        return {"formats": ["jsonl"]}
+        return {"formats": ["jsonl", "json", "csv", "tsv", "parquet"]}
 
     def validate(
         self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, work: Path
@@ -62,9 +66,9 @@ class Dataset:
         endpoint: Endpoint | None,
         work: Path,
     ) -> list[dict[str, Any]]:
-        records = _records(design, data)
+        found = _records(design, data)
         shards = data.get("shards", 1)
-        return records[len(records) * shard // shards : len(records) * (shard + 1) // shards]
+        return found[len(found) * shard // shards : len(found) * (shard + 1) // shards]
 
 
 def _path(data: dict[str, Any], root: Path) -> Path:
@@ -72,28 +76,29 @@ def _path(data: dict[str, Any], root: Path) -> Path:
         raise LockgateError(
             "the dataset's path is missing",
             where="data.files",
-            hint="set data.files to a JSON Lines file, one object a line",
+            hint="set data.files to a JSON Lines file, one object a line, or to .json, .csv, .tsv "
+            "or .parquet",
         )
     return root / str(data["files"])
 
 
 def _records(design: Path, data: dict[str, Any]) -> list[dict[str, Any]]:
     """The first `data.records` records, or all."""
-    records = files.read_jsonl(files.read_yaml(design)["files"], where="data.files")
-    wanted = data.get("records") or len(records)
-    if not records:
+    found = records.read(files.read_yaml(design)["files"])
+    wanted = data.get("records") or len(found)
+    if not found:
         raise LockgateError(
             f"{data['files']} has no records",
             where="data.files",
             hint="each line must be one JSON object",
         )
-    if len(records) < wanted:
+    if len(found) < wanted:
         raise LockgateError(
-            f"{data['files']} has {len(records)} records, {wanted} are wanted",
+            f"{data['files']} has {len(found)} records, {wanted} are wanted",
             where="data.records",
             hint="lower data.records, or leave it out to use all",
         )
-    return records[:wanted]
+    return found[:wanted]
 
 
 ADAPTER = Dataset()

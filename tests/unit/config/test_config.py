@@ -74,8 +74,8 @@ def test_what_is_shipped_is_valid(path):
         (
             "data/rows",
             None,
-            "my.yaml: data.rows: input should be a valid dictionary or instance of Rows "
-            "(given: None)\nHint: config/README.md lists every key with its type",
+            "my.yaml: data: rows is missing: it says how a record of a design becomes a row\n"
+            "Hint: config/README.md describes data",
         ),
         (
             "models/Big",
@@ -367,3 +367,15 @@ def test_a_chain_has_no_rule_to_decide_by():
     asked = {**CHAIN["experiment"], "decision": [{"expect": "better"}]}
     told = message({**CHAIN, "experiment": asked})
     assert "my.yaml: experiment: a chain has no runs to decide by" in told
+
+
+def test_a_dataset_needs_no_templates():
+    section = {"tool": "dataset", "files": "chats.jsonl"}
+    loaded = load({**VALID, "data": section}, "my.yaml").data
+    assert loaded.rows is None
+    assert loaded.similarity == 0.8
+
+
+@pytest.mark.parametrize("value", [0, 0.4, 1.1, "high"])
+def test_a_similarity_that_is_none_is_refused(value):
+    assert message(change("data/similarity", value)).startswith("my.yaml: data.similarity: ")

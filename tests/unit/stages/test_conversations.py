@@ -76,6 +76,8 @@ ANSWER = {"role": "assistant", "content": "billing"}
         ({"messages": [ASKED, {**ANSWER, "content": None}]}, "the assistant's message 2 is empty"),
         ({"prompt": "a", "completion": " "}, "the assistant's message 2 is empty"),
         ({"messages": [ASKED, ANSWER, ASKED, ANSWER]}, "it has 4 messages, not one question"),
+        ({"input": "a", "output": "b", "instruction": "c"}, "'input' has an 'instruction'"),
+        ({"input": "a", "output": 1}, "the assistant's message 2 is empty or not text"),
         (chat(1, system="Sing."), "its system message is not that of the other rows"),
         (chat(1, system=None), "its system message is not that of the other rows"),
     ],
@@ -92,3 +94,18 @@ def test_a_system_message_other_than_the_configured_one_is_refused(tmp_path):
     path = write(tmp_path / "rows.jsonl", [chat(0)])
     with pytest.raises(LockgateError, match="not the configured system_prompt"):
         conversations.single_turns(path, "train", "Be kind.", None)
+
+
+def test_an_input_and_its_output_are_a_row(tmp_path):
+    path = write(tmp_path / "rows.jsonl", [{"input": "a", "output": "b", "instruction": ""}])
+    (row,), system = conversations.single_turns(path, "train", None, None)
+    assert (row["prompt"], row["completion"], system) == ("a", "b", None)
+
+
+def test_rows_read_already_are_named_by_their_place():
+    given = [("a.csv: record 1", chat(0)), ("a.csv: record 2", {"text": "b"})]
+    with pytest.raises(LockgateError, match="neither 'messages'") as error:
+        conversations.as_turns(given, None)
+    assert error.value.where == "a.csv: record 2"
+    rows, system = conversations.as_turns(given[:1], None)
+    assert (rows[0]["completion"], system) == (WORDS[0], SYSTEM)
