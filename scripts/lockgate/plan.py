@@ -44,6 +44,7 @@ def build(
         "fingerprint": matrix.fingerprint,
         "covers": [*matrix.items["plan"], ceiling],
         "data": config.data.model_dump(),
+        "dataset": next((one for one in resources["resources"] if "splits" in one), None),
         "stages": _stages(matrix),
         "runs": [
             {
@@ -172,16 +173,16 @@ def _checks(
         f"without one: {', '.join(lacking)}" if lacking else f"{len(rows)} jobs",
         "nothing is known of the model's size or the endpoint's speed; the preview measures it",
     )
-    records = config.data.records
-    held = data.split_sizes(records, config.data.splits.model_dump())["test"] if records else 0
+    sizes = _splits(matrix, resources)
+    held = sizes.get("test", 0)
     check(
         "held-out rows enough to tell runs apart",
-        held >= 30 if records else None,
-        f"{held} test rows" if records else "the number of records is that of the file",
+        held >= 30 if sizes else None,
+        f"{held} test rows" if sizes else "the number of records is not known yet",
         "with fewer than 30 the 95% intervals can be wider than 0.3: raise data.records or "
         "data.splits.test",
     )
-    for name, steps, warmup in _short_runs(matrix):
+    for name, steps, warmup in _short_runs(matrix, sizes.get("train", 0)):
         check(
             f"steps of {name}",
             False,
@@ -205,15 +206,25 @@ def _checks(
     return checks
 
 
-def _short_runs(matrix: Matrix) -> list[tuple[str, int, int]]:
-    """Runs whose optimizer steps are fewer than three warm-ups: name, steps, warm-up."""
-    records = matrix.config.data.records
-    if not records:
-        return []
-    train = data.split_sizes(records, matrix.config.data.splits.model_dump())["train"]
-    found = []
+def _splits(matrix: Matrix, resources: dict[str, Any]) -> dict[str, int]:
+    """Rows in each split: counted in the file, or by the number wanted; empty: not known."""
+    counted = [one["splits"] for one in resources["resources"] if "splits" in one]
+    section = matrix.config.data
+    if counted or not section.records:
+        return dict(counted[0]) if counted else {}
+    return data.split_sizes(section.records, section.splits.model_dump())
+
+
+def _short_runs(matrix: Matrix, train: int) -> list[tuple[str, int, int]]:
+    """Runs whose optimizer steps are fewer than three warm-ups: name, steps, warm-up.
+
+    Args:
+        matrix: the experiment.
+        train: rows to train on; 0: not known.
+    """
+    found: list[tuple[str, int, int]] = []
     for run in matrix.runs.values():
-        if run.kind != "fine-tuned":
+        if run.kind != "fine-tuned" or not train:
             continue
         batch = run.parameters["batch_size"] * run.parameters["gradient_accumulation"]
         steps, warmup = (

@@ -9,9 +9,9 @@ from lockgate import journal, plan
 def warnings(project):
     """A function that gives the warnings of a changed configuration, by name."""
 
-    def found(rows=(), **changes):
+    def found(rows=(), resources=(), **changes):
         machine = {"memory_mb": 9e9, "partitions": [], "free_disk_mb": 9e9}
-        resources = {"machine": machine, "resources": [], "prerequisites": []}
+        resources = {"machine": machine, "resources": list(resources), "prerequisites": []}
         matrix = project.read(**changes)
         records = plan._checks(matrix, resources, list(rows), journal.Journal())
         return {one["name"]: one for one in records if one["status"] == "warning"}
@@ -41,3 +41,11 @@ def test_a_job_longer_than_its_walltime_is_told(warnings):
     assert told["compared"] == "61 s expected, prior runs; a job has 60 s"
     assert "resources.runtime_minutes" in told["fix"]
     assert "walltime of train tiny_epochs-4" not in warnings(rows[1:], resources__runtime_minutes=1)
+
+
+def test_rows_are_those_counted_in_the_file(warnings):
+    file = {"kind": "data file", "name": "a", "splits": {"train": 10, "validation": 0, "test": 29}}
+    name = "held-out rows enough to tell runs apart"
+    assert warnings(resources=[file])[name]["compared"] == "29 test rows"
+    file["splits"]["test"] = 30
+    assert name not in warnings(resources=[file])

@@ -78,7 +78,8 @@ def documents(control=right(4), tuned=right(18), runs=("small_lr-1e-3",)):  # no
     }
     data = {
         "records": 100, "rows": {"train": 70, "validation": 10, "test": 20}, "digest": "d" * 12,
-        "seconds": 10.0, "duplicates": 3, "tool": "maker", "versions": {"maker": "2.0"},
+        "seconds": 10.0, "duplicates": 3, "near_duplicates": {"rows": 4, "groups": 2},
+        "tool": "maker", "versions": {"maker": "2.0"},
     }  # fmt: skip
     model = {"name": "small", "digest": "m" * 12, "path": "/models/small"}
     losses: list[dict] = [{"step": s, "epoch": s / 10, "loss": 3 / s} for s in range(1, 11)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from typing import Any
 
 import pytest
 from project import Project
@@ -23,3 +25,47 @@ def test_own_model_dataset_and_task(tmp_path_factory: pytest.TempPathFactory) ->
     assert float(rows["tiny_epochs-4", "closeness"]["score"]) > float(
         rows["tiny_control", "closeness"]["score"]
     )
+
+
+@pytest.mark.slow
+def test_chat_rows_with_their_own_splits_listed_runs_and_a_rule(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("chat") / "project"
+    project = Project.create(path, "config/examples/own_model.yaml")
+    make_tiny_model(path / "models" / "tiny", chat_template=True)
+
+    def row(number: int) -> dict[str, Any]:
+        turns = [("system", "Add."), ("user", f"{number} + 1 ="), ("assistant", str(number + 1))]
+        return {"messages": [{"role": role, "content": text} for role, text in turns]}
+
+    splits = {"train": range(40), "validation": range(40, 44), "test": range(50, 62)}
+    rows = {name: [row(number) for number in numbers] for name, numbers in splits.items()}
+    (path / "chats.json").write_text(json.dumps(rows))
+
+    def design(config: dict[str, Any]) -> None:
+        rule = {"runs": {"learning_rate": 1e-3}, "expect": "equal", "at_least": 0.9}
+        config["experiment"]["decision"] = [{**rule, "task": "exact"}]
+        config["data"] = {"tool": "dataset", "files": "chats.json"}
+        del config["training"]["variables"]
+        config["training"] |= {"system_prompt": "Add.", "seeds": [1, 2]}
+        config["training"]["runs"] = [{"learning_rate": 1e-3}, {"learning_rate": 1e-2}]
+        config["training"]["parameters"]["epochs"] = 1
+        config["evaluation"]["tasks"] = [
+            {"name": "exact", "scorer": "exact", "max_tokens": 4},
+            {"name": "overlap", "scorer": "f1", "max_tokens": 4, "only": {"learning_rate": 1e-2}},
+        ]
+
+    project.edit(design)
+    project.finish()
+    plan = (project.results / "plan/plan.md").read_text()
+    assert "56 rows: train 40, validation 4, test 12" in plan
+    assert "ok: parity of tiny (8 of 56 rows of chats.json" in plan
+    with open(project.results / "report/results.csv") as handle:
+        cells = [(row["run"], row["task"], row["n"]) for row in csv.DictReader(handle)]
+    slow = [f"tiny_learning-rate-0.001_seed-{seed}" for seed in (1, 2)]
+    fast = [f"tiny_learning-rate-0.01_seed-{seed}" for seed in (1, 2)]
+    expected = {(run, "exact", "12") for run in ["tiny_control", *slow, *fast]}
+    assert set(cells) == expected | {(run, "overlap", "12") for run in ["tiny_control", *fast]}
+    report = (project.results / "report/report.html").read_text()
+    assert "supported" in report.lower() and "no rule was stated" not in report.lower()
