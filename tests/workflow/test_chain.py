@@ -763,7 +763,7 @@ def test_the_example_reaches_its_report_also_when_it_is_killed_while_it_trains(
     project = Project.create(tmp_path / "project", "config/examples/chain.yaml")
     make_tiny_model(project.path / "models" / "tiny", chat_template=True)
     # long enough that it does not end before it is killed
-    project.edit(lambda config: config["stages"][1]["with"].update(epochs=40))
+    project.edit(lambda config: config["stages"][2]["with"].update(epochs=40))
     for gate in ("plan", "preview"):
         result = project.run()
         assert (result.status, result.closed) == (0, gate), result.output
