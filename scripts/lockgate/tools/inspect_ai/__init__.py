@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import traceback
 from inspect import Parameter, signature
@@ -11,13 +12,14 @@ from typing import Any
 
 from lockgate.errors import LockgateError
 from lockgate.files import digest
-from lockgate.tools import installed
+from lockgate.tools import Handover, PlainRun, installed
 
 _PACKAGES = ("inspect_ai", "transformers", "torch", "peft")
 
 
 class _Inspect:
     kind = "evaluation"
+    batch_wait = 2.0
 
     def versions(self) -> dict[str, str]:
         return installed(_PACKAGES, "evaluation.tool", "pip install inspect-ai peft")
@@ -28,6 +30,7 @@ class _Inspect:
             "system_prompt": evaluation["system_prompt"],
             "batch_size": evaluation["batch_size"],
             "seed": evaluation["seed"],
+            "temperature": evaluation.get("temperature", 0.0),
             "tasks": [dict(task) for task in evaluation["tasks"]],
         }
 
@@ -45,6 +48,8 @@ class _Inspect:
             if task["task"] is not None:
                 file, name = task_file(task["task"], root, number)
                 _check_task(file, name, task["args"], f"evaluation.tasks[{number}]")
+            if task.get("judge"):
+                judge_key(task["judge"], number)
 
     def evaluate(
         self,
@@ -59,6 +64,11 @@ class _Inspect:
 
         return run.evaluate(config, weights.absolute(), base.absolute(), rows, logs, root)
 
+    def scaffold(self, runs: list[PlainRun], root: Path) -> Handover:
+        from lockgate.tools.inspect_ai import scaffold
+
+        return scaffold.scaffold(runs, root)
+
 
 def task_file(spec: str, root: Path, number: int) -> tuple[Path, str]:
     """The file and the name of `file.py@name`, the number-th task of the configuration."""
@@ -71,6 +81,22 @@ def task_file(spec: str, root: Path, number: int) -> tuple[Path, str]:
             hint=f"it is looked for in {root}; the form is file.py@name",
         )
     return file, name
+
+
+def judge_key(judge: dict[str, Any], number: int) -> str:
+    """The key of the judge of the number-th task; one that needs none gets a word.
+
+    Raises:
+        LockgateError: if its environment variable is not set.
+    """
+    name = judge["api_key_env"]
+    if name is not None and not os.environ.get(name):
+        raise LockgateError(
+            f"the environment variable {name} is not set",
+            where=f"evaluation.tasks[{number}].judge.api_key_env",
+            hint=f"export {name}=... before the pipeline is started",
+        )
+    return os.environ[name] if name else "none"
 
 
 def _check_task(file: Path, name: str, args: dict[str, Any], key: str) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from inspect_ai import Task, eval_set
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai import eval_set
 from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelInfo, get_model, set_model_info
-from inspect_ai.scorer import Score, Target, mean, scorer, stderr
-from inspect_ai.solver import TaskState, generate
 from peft import PeftModel
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer, GenerationConfig, set_seed
 from transformers.utils import logging as transformers_logging
 
+from lockgate import measures
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest
 from lockgate.prompts import PLAIN_TEMPLATE, read_rows
-from lockgate.tools.inspect_ai import cause, task_file
+from lockgate.scoring import check_targets
+from lockgate.tools.inspect_ai import builtin, cause, task_file
 
-_GRADES = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
+_GRADES = {**builtin.GRADES, "N": 0.0}
+_KEPT = ("probabilities", "value", "option")
+"""What a built-in scorer says of a sample beside its score."""
 
 
 def evaluate(
@@ -44,6 +42,8 @@ def evaluate(
     transformers_logging.disable_progress_bar()
     # It warns that one attempt is one attempt: a rerun is the second.
     logging.getLogger("inspect_ai._eval.evalset").setLevel(logging.ERROR)
+    splits = {name: read_rows(rows[name]) for name in {task["split"] for task in config["tasks"]}}
+    check_targets(config["tasks"], splits)
     tokenizer = AutoTokenizer.from_pretrained(str(base))
     loaded: list[Any] = []
 
@@ -55,29 +55,9 @@ def evaluate(
 
     with _recovery(logs.absolute()):
         return [
-            _run(config, number, rows, logs.absolute(), root, model, tokenizer)
+            _run(config, number, rows, splits, logs.absolute(), root, model, tokenizer)
             for number in range(len(config["tasks"]))
         ]
-
-
-def score_text(scorer: str, answer: str, target: str) -> float:
-    """Score of an answer against the row's completion, ignoring case and outer white space.
-
-    The tool's own scorers drop punctuation and articles, which makes labels like `A` or `C++`
-    unmatchable or equal to others.
-    """
-    given, wanted = answer.strip().casefold(), target.strip().casefold()
-    if scorer == "exact":
-        return float(given == wanted)
-    if scorer == "match":
-        return float(given.startswith(wanted))
-    if scorer == "includes":
-        return float(wanted in given)
-    given_words, wanted_words = (Counter(re.findall(r"\w+", text)) for text in (given, wanted))
-    if not given_words or not wanted_words:
-        return float(given == wanted)
-    shared = (given_words & wanted_words).total()
-    return 2 * shared / (given_words.total() + wanted_words.total())
 
 
 @contextmanager
@@ -109,7 +89,7 @@ def _model(config: dict[str, Any], weights: Path, base: Path, tokenizer: Any) ->
         tokenizer_path=str(base),
         device="cuda:0" if torch.cuda.is_available() else "cpu",
         dtype=config["precision"],
-        do_sample=False,
+        do_sample=config["temperature"] > 0,
         # The text that training showed; a template brings its own special tokens.
         chat_template=PLAIN_TEMPLATE if plain else tokenizer.get_chat_template(),
         tokenizer_call_args={"add_special_tokens": plain},
@@ -132,7 +112,8 @@ def _model(config: dict[str, Any], weights: Path, base: Path, tokenizer: Any) ->
 def _run(
     config: dict[str, Any],
     number: int,
-    rows: dict[str, Path],
+    files: dict[str, Path],
+    rows: dict[str, list[dict[str, Any]]],
     logs: Path,
     root: Path,
     model: Callable[[], Any],
@@ -140,14 +121,12 @@ def _run(
 ) -> dict[str, Any]:
     """Evaluate one task, or read its finished log."""
     task, key = config["tasks"][number], f"evaluation.tasks[{number}]"
-    data = rows[task["split"]].absolute()
-    total = len(read_rows(data))
+    data = files[task["split"]].absolute()
+    total = len(rows[task["split"]])
     identity = {**config, "tasks": task, "data": file_digest(data)}
-    target: Any
+    target: Any = None
     arguments: dict[str, Any] = {}
-    if task["task"] is None:
-        target = _builtin(task, data)
-    else:
+    if task["task"] is not None:
         file, name = task_file(task["task"], root, number)
         identity["file"] = file_digest(file)
         target, arguments = f"{file}@{name}", {"dataset": str(data), **task["args"]}
@@ -155,7 +134,9 @@ def _run(
     directory = logs / task["name"] / digest(identity)
     log = _complete(directory)
     if log is None:
-        random.seed(config["seed"])
+        if target is None:
+            target = builtin.build(config, number, rows[task["split"]], data, model, tokenizer)
+        set_seed(config["seed"])
         try:
             _, headers = eval_set(
                 target,
@@ -167,6 +148,7 @@ def _run(
                 max_tokens=task["max_tokens"],
                 # Also the size of a batch, which waits two seconds for more when it is not full.
                 max_connections=min(config["batch_size"], total, task["limit"] or total),
+                temperature=config["temperature"] or None,
                 system_message=task.get("system_prompt") or config["system_prompt"],
                 retry_attempts=0,
                 display="none",
@@ -180,29 +162,6 @@ def _run(
             ) from error
         log = _checked(headers, task["name"], key)
     return _result(log, task, key, tokenizer)
-
-
-def _builtin(task: dict[str, Any], data: Path) -> Any:
-    kind = task["scorer"]
-
-    @scorer(metrics=[mean(), stderr()], name=kind)
-    def text() -> Any:
-        async def score(state: TaskState, target: Target) -> Score:
-            answer = state.output.completion
-            return Score(value=score_text(kind, answer, target.text), answer=answer)
-
-        return score
-
-    samples = [
-        Sample(id=str(row.get("id", n)), input=row["prompt"], target=row["completion"])
-        for n, row in enumerate(read_rows(data), 1)
-    ]
-    twice = [name for name, count in Counter(s.id for s in samples).items() if count > 1]
-    if twice:
-        raise LockgateError(
-            f"two rows have the id '{twice[0]}'", where=str(data), hint="ids must be unique"
-        )
-    return Task(name=task["name"], dataset=MemoryDataset(samples), solver=generate(), scorer=text())
 
 
 def _complete(directory: Path) -> Any | None:
@@ -267,17 +226,21 @@ def _result(log: Any, task: dict[str, Any], key: str, tokenizer: Any) -> dict[st
         entry = scored.setdefault(
             sample.id, {"id": sample.id, "scores": [], "answer": answer, "target": sample.target}
         )
+        if task["task"] is None:
+            entry |= {key: score.metadata[key] for key in _KEPT if key in (score.metadata or {})}
         entry["scores"].append(float(number))  # several, where a task repeats its samples
     for entry in scored.values():
         numbers = entry.pop("scores")
         entry["score"] = sum(numbers) / len(numbers)
-    began = datetime.fromisoformat(log.stats.started_at)
-    ended = datetime.fromisoformat(log.stats.completed_at)
+    began = min(datetime.fromisoformat(sample.started_at) for sample in log.samples)
+    ended = sorted(datetime.fromisoformat(sample.completed_at) for sample in log.samples)
     return {
         "task": task["name"],
         "metric": metric,
-        "seconds": (ended - began).total_seconds(),
+        "seconds": (ended[-1] - began).total_seconds(),
+        "answered": [round((one - began).total_seconds(), 3) for one in ended],
         "output_tokens": tokens,
         "log": str(log.location).removeprefix("file://"),
+        "metrics": measures.of(task["scorer"], list(scored.values())),
         "samples": list(scored.values()),
     }
