@@ -1,0 +1,66 @@
+"""Training with torchtune's recipes, in an environment of its own, all weights or an adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lockgate import environments
+from lockgate.tools import Handover, PlainRun
+from lockgate.tools.torchtune import options
+
+ENVIRONMENT = "torchtune"
+_PACKAGES = ["torchtune", "torchao", "torch"]
+
+
+class _Torchtune:
+    kind = "training"
+
+    def versions(self) -> dict[str, str]:
+        return environments.versions(ENVIRONMENT, _PACKAGES, "training.tool")
+
+    def render(self, run: dict[str, Any]) -> dict[str, Any]:
+        parameters = run["parameters"]
+        return {
+            "system_prompt": run["system_prompt"],
+            "method": parameters["method"],
+            "precision": parameters["precision"],
+            "max_length": parameters["max_length"],
+            "settings": options.settings(run),
+            "recipe": options.recipe(parameters),
+        }
+
+    def steps(self, rows: int, parameters: dict[str, Any]) -> int:
+        """Optimizer steps: rows that do not fill one are dropped in each epoch."""
+        processes = (parameters.get("extra") or {}).get("nproc_per_node") or 1
+        size = parameters["batch_size"] * parameters["gradient_accumulation"] * processes
+        return rows // size * parameters["epochs"]
+
+    def processes(self, config: dict[str, Any]) -> int:
+        """Processes that a rendered run is launched with; each takes a batch of its own."""
+        return int(config["recipe"]["processes"] or 1)
+
+    def validate(self, config: dict[str, Any]) -> None:
+        from lockgate.tools.torchtune import command
+
+        command.validate(config)
+
+    def train(
+        self,
+        config: dict[str, Any],
+        model: Path,
+        train: Path,
+        validation: Path | None,
+        out: Path,
+    ) -> dict[str, Any]:
+        from lockgate.tools.torchtune import run
+
+        return run.train(config, model.absolute(), train, validation, out.absolute())
+
+    def scaffold(self, runs: list[PlainRun], root: Path) -> Handover:
+        from lockgate.tools.torchtune import scaffold
+
+        return scaffold.scaffold(runs, root)
+
+
+ADAPTER = _Torchtune()
