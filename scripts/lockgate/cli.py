@@ -74,6 +74,24 @@ def _parser() -> argparse.ArgumentParser:
     pattern = add(patterns, "show", _show_pattern, "Show a pattern.")
     pattern.add_argument("id")
     types = add(groups, "types", _list_types, "List the artifact types.")
+    own = groups.add_parser("env", help="environments of tools that need their own")
+    environments = own.add_subparsers(required=True, metavar="COMMAND")
+    text = "Make a tool's environment, or make it anew where its requirements changed."
+    made = environments.add_parser("create", help=text, description=text)
+    made.add_argument("name", metavar="NAME")
+    made.set_defaults(run=_create_environment)
+    text = "List the environments, and where they lie."
+    there = environments.add_parser("list", help=text, description=text)
+    there.set_defaults(run=_list_environments)
+    text = "Write the built experiment as a folder that runs without Lockgate."
+    handover = groups.add_parser("scaffold", help=text, description=text)
+    handover.set_defaults(run=_scaffold)
+    handover.add_argument(
+        "--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE"
+    )
+    handover.add_argument(
+        "--into", type=Path, metavar="DIR", help="the folder (none: handover/<experiment>)"
+    )
     for command in (listed, shown, advice, pattern, types):
         command.add_argument("--json", action="store_true", help="as JSON")
     return parser
@@ -176,6 +194,36 @@ def _new_step(options: argparse.Namespace) -> None:
         f"work into step.py.",
         file=sys.stderr,
     )
+
+
+def _scaffold(options: argparse.Namespace) -> None:
+    from lockgate import scaffold
+
+    folder, notes = scaffold.write(options.configfile, options.into)
+    for note in notes:
+        print(f"Note: {note}", file=sys.stderr)
+    print(folder)
+    print("Its README.md says how to run it.", file=sys.stderr)
+
+
+def _create_environment(options: argparse.Namespace) -> None:
+    from lockgate import environments
+
+    if environments.state(options.name) != "ready":
+        print(f"Making the environment '{options.name}': minutes.", file=sys.stderr)
+    path, done = environments.create(options.name)
+    print(path)
+    print("It is ready." if done else "It was there already.", file=sys.stderr)
+
+
+def _list_environments(options: argparse.Namespace) -> None:
+    from lockgate import environments
+
+    rows = [
+        [name, environments.state(name), str(environments.home() / name)]
+        for name in environments.names()
+    ]
+    show.print_table(["ENVIRONMENT", "STATE", "PATH"], rows)
 
 
 def _list_patterns(options: argparse.Namespace) -> None:

@@ -31,6 +31,68 @@ class Endpoint:
     api_key_env: str | None = None
 
 
+@dataclass(frozen=True)
+class PlainRun:
+    """A run in a folder that runs without Lockgate; each path starts at that folder.
+
+    Attributes:
+        name: of the run.
+        config: what `render` gave.
+        path: where the adapter puts its configuration.
+        data: directory of its rows, `train.jsonl`, `validation.jsonl` and `test.jsonl`.
+        out: directory of its results.
+        measured: for an evaluation, epochs with their weights' directory and their tasks' names;
+            a run that is not trained has one, without epoch and directory.
+        adapter: what is measured is an adapter, which is in `$ADAPTER`.
+    """
+
+    name: str
+    config: dict[str, Any]
+    path: str
+    data: str
+    out: str
+    measured: tuple[tuple[int | None, str | None, list[str]], ...] = ()
+    adapter: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command of a run in such a folder.
+
+    Attributes:
+        command: a line of shell: `"$PYTHON"` is Python, `"$MODEL"` the base model's directory.
+        result: the file that it writes last.
+        inputs: files that make it run again when they are newer.
+        checkpoints: of a training, the directory of each epoch's weights.
+    """
+
+    command: str
+    result: str
+    inputs: tuple[str, ...]
+    checkpoints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A tool's part of such a folder: the text of each file, and each run's job by its name.
+
+    A trainer and an evaluator may have a method `scaffold(runs: list[PlainRun], root: Path)` that
+    gives it (`root` resolves relative paths in the configurations). Nothing in it imports
+    Lockgate, or names a path of this machine. An evaluation's result is a JSON file with `cells`:
+    `task`, `epoch`, `n`, `score`, and what `evaluate` returns. A data generator may have
+    `scaffold(data: dict[str, Any])` for records that are not made yet: one job, `data`, makes
+    them of `data/<design_name>`, as JSON Lines.
+    """
+
+    files: dict[str, str]
+    jobs: dict[str, Job]
+    imports: tuple[str, ...] = ()
+    """Modules that the tool imports without a word of it in `files`."""
+    setup: str = ""
+    """Lines of shell that make an environment of the tool's own; where there are any, its
+    `versions` are not those of the folder's requirements.txt."""
+
+
 class Adapter(Protocol):
     """What every adapter has."""
 
@@ -93,7 +155,13 @@ class DataGenerator(Adapter, Protocol):
 
 
 class Trainer(Adapter, Protocol):
-    """Trains one run."""
+    """Trains one run.
+
+    One that rounds its optimizer steps in its own way also has `steps(rows, parameters)`: all
+    optimizer steps over that many rows with the `training.parameters`. Without it, they are a
+    ceiling in each epoch. One that can start several processes for a run has `processes(config)`:
+    how many, each with a batch of its own, for what `render` gave.
+    """
 
     def render(self, run: dict[str, Any]) -> dict[str, Any]:
         """The tool's own configuration for one run: `parameters`, `seed`, `system_prompt`.
@@ -127,18 +195,25 @@ class Trainer(Adapter, Protocol):
         Returns:
             `checkpoints` (one an epoch: `epoch`, `step`, `path` relative to `out`, `adapter`
             true or false), `losses` (`step`, `epoch`, `loss`, `validation`), `steps`,
-            `tokens` (counted in training, padding left out), `seconds` (`load`, `train`),
+            `tokens` (counted in training, padding left out), `seconds` (`load`, `train`; where
+            they are told apart, `save` and `validation` of this process),
             `step_seconds` (each step of this process), `trainable_parameters`, `parameters`,
-            `truncated_rows`, `resumed_from_step`.
+            `truncated_rows`, `resumed_from_step`, and on a GPU `gpu_memory_mb` (the peak).
         """
         ...
 
 
 class Evaluator(Adapter, Protocol):
-    """Evaluates one run's cells."""
+    """Evaluates one run's cells.
+
+    One whose last batch waits to be filled also has `batch_wait`: for how many seconds.
+    """
 
     def render(self, evaluation: dict[str, Any]) -> dict[str, Any]:
-        """The tool's own configuration for a list of tasks."""
+        """The tool's own configuration for a list of tasks.
+
+        It has the `batch_size`, and `tasks` with at least `name`, `split`, `limit`, `max_tokens`.
+        """
         ...
 
     def inputs(self, evaluation: dict[str, Any], root: Path) -> list[Path]:
@@ -169,8 +244,17 @@ class Evaluator(Adapter, Protocol):
             root: resolves relative paths in the configuration.
 
         Returns:
-            For each task `task`, `metric`, `seconds`, `output_tokens`, `log` (path) and
-            `samples`: `id`, `score` (0 to 1), `answer`, `target`.
+            For each task `task`, `metric`, `seconds` (from the first question to the last
+            answer), `answered` (seconds after the first question at which each sample was done,
+            ascending), `output_tokens`, `log` (path), `metrics` (see `lockgate.measures.of`) and
+            `samples`: `id`, `score` (0 to 1), `answer`, `target`, and by the scorer: numeric
+            `value` (number or None), choice `option` (that the answer names, or None),
+            probabilities `probabilities` (by option).
+
+        Raises:
+            LockgateError: before the model is loaded, for a row that a task cannot ask or score
+                (see `lockgate.scoring.check_targets`); for samples that failed; for a judge
+                that gives no grade.
         """
         ...
 

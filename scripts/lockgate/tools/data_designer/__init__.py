@@ -16,8 +16,8 @@ from typing import Any
 
 from lockgate import files
 from lockgate.errors import LockgateError
-from lockgate.tools import Endpoint
-from lockgate.tools.data_designer import command, design, records, schemas
+from lockgate.tools import Endpoint, Handover
+from lockgate.tools.data_designer import command, design, records, scaffold, schemas
 from lockgate.tools.data_designer.command import Command
 
 
@@ -113,6 +113,9 @@ class DataDesigner:
         work = (work / f"shard-{shard}-{key}").resolve()
         tool = Command(work / "home", endpoint, work / "create.log")
         return records.create(tool, design, wanted, seed, shard, shards, work)
+
+    def scaffold(self, data: dict[str, Any]) -> Handover:
+        return scaffold.scaffold(data, self.design_name)
 
 
 def _check_design(data: dict[str, Any]) -> None:

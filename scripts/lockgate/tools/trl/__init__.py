@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
-from lockgate.tools import installed
+from lockgate.tools import Handover, PlainRun, installed
 
 _PACKAGES = ("trl", "peft", "transformers", "torch", "accelerate", "datasets")
 _KEY = "training.parameters"
@@ -164,6 +164,11 @@ class _Trl:
         from lockgate.tools.trl import run
 
         return run.train(config, model.absolute(), train, validation, out.absolute())
+
+    def scaffold(self, runs: list[PlainRun], root: Path) -> Handover:
+        from lockgate.tools.trl import scaffold
+
+        return scaffold.scaffold(runs)
 
 
 ADAPTER = _Trl()

@@ -67,19 +67,34 @@ class _Keeper(TrainerCallback):
 
     def __init__(self, out: Path, stopping: threading.Event, validate: bool) -> None:
         self.out, self.stopping, self.validate = out, stopping, validate
-        self.seconds = self.began = 0.0
+        self.seconds = self.began = self.mark = 0.0
+        self.spent = {"save": 0.0, "validation": 0.0}
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.seconds = time.monotonic() - self.began
+        self.mark = time.monotonic()
+        self.seconds = self.mark - self.began
         if state.global_step % (state.max_steps // state.num_train_epochs) == 0:
             self._save(state, kwargs["model"], kwargs["processing_class"])
+            self._spend("save")
             control.should_evaluate = self.validate
             control.should_save = True
         if self.stopping.is_set() and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._spend("validation")
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._spend("save")
+
+    def _spend(self, what: str) -> None:
+        """Count the time since the last step's end, or since this was last called."""
+        now = time.monotonic()
+        self.spent[what] += now - self.mark
+        self.mark = now
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         entry = state.log_history[-1]
@@ -226,6 +241,7 @@ def _train(
         str(base), dtype=getattr(torch, config["precision"])
     )
     parameters = model.num_parameters()
+    cuda = torch.cuda.is_available()
     keeper = _Keeper(out, stopping, validate=held_out is not None)
     try:
         trainer = SFTTrainer(
@@ -280,10 +296,15 @@ def _train(
         ],
         "steps": state.global_step,
         "tokens": tokens * epochs,
-        "seconds": {"load": loaded - started, "train": sum(e["seconds"] for e in steps)},
+        "seconds": {
+            "load": loaded - started,
+            "train": sum(e["seconds"] for e in steps),
+            **keeper.spent,
+        },
         "step_seconds": [e["seconds"] for e in steps if e["step"] > resumed],
         "trainable_parameters": trainable,
         "parameters": parameters,
         "truncated_rows": truncated,
+        "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 1e6) if cuda else None,
         "resumed_from_step": resumed,
     }

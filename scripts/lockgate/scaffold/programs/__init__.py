@@ -1,0 +1,1 @@
+"""Programs that a folder handed over carries, flattened; each is one command of its own."""

@@ -1,0 +1,39 @@
+"""Make the rows of the experiment of the records that its data design gave.
+
+    python make_rows.py data/records.jsonl
+
+How is in data/rows.yaml: the templates, the shares of the splits and the seed. Rows with nearly the
+same prompt stay in one split.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lockgate.data import project, revise
+from lockgate.errors import entry
+from lockgate.files import read_jsonl, read_yaml, write_jsonl
+from lockgate.splits import split
+
+
+@entry
+def main() -> None:
+    """Read the records, and write the splits of each folder of rows."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("records", type=Path)
+    options = parser.parse_args()
+    settings = read_yaml("data/rows.yaml")
+    rows = project(read_jsonl(options.records), settings["rows"], str(options.records))
+    splits = split(rows, settings["splits"], settings["seed"], settings["similarity"])
+    folders = {"data": {"rows": {}, "train_rows": None}, **settings["folders"]}
+    for folder, own in folders.items():
+        for name, part in splits.items():
+            made = revise(part, own["rows"], folder)
+            made = made[: own["train_rows"]] if name == "train" else made
+            write_jsonl(Path(folder) / f"{name}.jsonl", made)
+            print(f"{folder}/{name}.jsonl: {len(made)} rows")
+
+
+if __name__ == "__main__":
+    main()
