@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,10 +11,10 @@ from typing import Any
 
 from lockgate import decision
 from lockgate.errors import LockgateError
-from lockgate.estimates import to_csv
 from lockgate.files import read_json
 from lockgate.statistics import (
     Difference,
+    Interval,
     Spread,
     averaged,
     holm,
@@ -24,11 +25,6 @@ from lockgate.statistics import (
 
 SIGNIFICANT = 0.05
 VERDICTS = ("better", "worse", "inconclusive", "not compared")
-_FIELDS = [
-    *("task", "epoch", "metric", "n", "score", "low", "high", "interval_method", "control"),
-    *("difference", "difference_low", "difference_high", "p_value", "p_holm"),
-    *("train_seconds", "eval_seconds"),
-]
 
 
 @dataclass
@@ -41,6 +37,7 @@ class Result:
         samples: by id (as text): `id`, `score` (0 to 1), `answer`, `target`; none: not scored.
         score: mean over the samples; None: the cell is missing.
         low, high, method: 95% interval of the score.
+        metrics: further measures of the whole cell, by name.
         control: the same task's cell of the untouched model, if there is one.
         difference: from the control, paired by sample.
         p_holm: its p-value, corrected over all comparisons of the report.
@@ -57,13 +54,20 @@ class Result:
     high: float | None = None
     method: str = "none: this cell is missing"
     seconds: float | None = None
+    metrics: dict[str, float | None] = field(default_factory=dict)
     control: Result | None = None
     difference: Difference | None = None
     p_holm: float | None = None
 
     @property
     def tuned(self) -> bool:
+        """It is no control: trained here, or a checkpoint that was there already."""
         return bool(self.run["kind"] != "control")
+
+    @property
+    def trained(self) -> bool:
+        """It was trained in this experiment."""
+        return bool(self.run["kind"] == "fine-tuned")
 
     @property
     def label(self) -> str:
@@ -85,22 +89,36 @@ class Result:
 
 @dataclass
 class Replicates:
-    """Cells that differ only in their seed.
-
-    Attributes:
-        cells: all that were planned, scored or not.
-        spread: of the scores; None where there is none.
-        difference: of the seeds' mean from the control, by sample.
-    """
+    """Cells that differ only in their seed, all that were planned, scored or not."""
 
     cells: list[Result]
-    spread: Spread | None
-    difference: Difference | None = None
 
     @property
     def seeds(self) -> list[Any]:
         """Seeds of the cells that are scored."""
         return [cell.run["seed"] for cell in self.cells if cell.score is not None]
+
+    @functools.cached_property
+    def spread(self) -> Spread | None:
+        """Of the scores; None where there is none."""
+        found = [cell.score for cell in self.cells if cell.score is not None]
+        return spread(found) if found else None
+
+    @functools.cached_property
+    def interval(self) -> Interval:
+        """95% interval of the mean, each sample's scores averaged over the seeds first."""
+        return interval(list(self._averaged().values()))
+
+    @functools.cached_property
+    def difference(self) -> Difference | None:
+        """Of the seeds' mean from the control, by sample."""
+        control = self.cells[0].control
+        if not self.seeds or control is None or not control.samples:
+            return None
+        return paired_difference(self._averaged(), scores_of(control))
+
+    def _averaged(self) -> dict[str, float]:
+        return averaged([scores_of(cell) for cell in self.cells if cell.samples])
 
 
 @dataclass
@@ -130,38 +148,86 @@ def read_by_run(paths: Iterable[Path | str]) -> dict[str, dict[str, Any]]:
     return {document["run"]: document for document in documents}
 
 
+def resumed(manifest: dict[str, Any]) -> bool:
+    """Whether a training continued an earlier attempt's work."""
+    seconds = manifest["seconds"]
+    # kept work shows as a part that took longer than the whole
+    return bool(manifest.get("resumed_from_step")) or seconds.get("train", 0) > seconds["total"] + 1
+
+
 def compare(plan: dict[str, Any], scores: dict[str, dict[str, Any]]) -> list[Result]:
-    """A result for each planned cell, each model's control before its tuned runs.
+    """A result for each planned cell: by model, its controls first, then by what varies.
 
     Args:
         plan: plan.json.
         scores: scores.json by run.
     """
     runs = {run["name"]: run for run in plan["runs"]}
-    models = list(dict.fromkeys(run["model"] for run in plan["runs"]))
     results = [_result(runs[cell["run"]], cell, scores) for cell in plan["cells"]]
-    results.sort(key=lambda result: (models.index(result.run["model"]), result.tuned))
+    place = {run["name"]: number for number, run in enumerate(ordered(plan["runs"]))}
+    tasks = list(dict.fromkeys(result.task for result in results))
+    results.sort(key=lambda r: (place[r.run["name"]], tasks.index(r.task), r.epoch or 0))
     controls = {(r.run["name"], r.task): r for r in results if not r.tuned}
     tuned = [result for result in results if result.tuned]
     for result in tuned:
         control = decision.control_of(result.run, plan["runs"])
         result.control = controls.get((control["name"], result.task)) if control else None
         if result.control and result.samples and result.control.samples:
-            result.difference = paired_difference(_scores(result), _scores(result.control))
+            result.difference = paired_difference(scores_of(result), scores_of(result.control))
     corrected = holm([r.difference.p_value if r.difference else None for r in tuned])
     for result, p_value in zip(tuned, corrected, strict=True):
         result.p_holm = p_value
     return results
 
 
-def replicates(results: list[Result]) -> list[Replicates]:
-    """Cells of runs that differ only in their seed, where there are several, in order."""
+def variables(runs: list[dict[str, Any]]) -> list[str]:
+    """What varies between the runs of a plan, in the plan's order."""
+    return list(dict.fromkeys(key for run in runs for key in run["varied"]))
+
+
+def numeric(values: Iterable[Any]) -> bool:
+    """Whether all values are numbers."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def ordered(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Runs by base model, controls first, then by each variable and the seed.
+
+    Numbers go by size, other values in the plan's order.
+    """
+    names = variables(runs)
+    kinds = ("control", "eval-only", "fine-tuned")
+    models = list(dict.fromkeys(run.get("base") or run["model"] for run in runs))
+    ranks: dict[str, list[Any]] = {}
+    for name in names:
+        values = [run["varied"][name] for run in runs if name in run["varied"]]
+        ranks[name] = sorted(values) if numeric(values) else values
+
+    def key(run: dict[str, Any]) -> list[Any]:
+        own = run["varied"]
+        places = [ranks[name].index(own[name]) if name in own else -1 for name in names]
+        model = models.index(run.get("base") or run["model"])
+        return [model, kinds.index(run["kind"]), *places, run["seed"] or 0]
+
+    return sorted(runs, key=key)
+
+
+def last_epochs(results: list[Result]) -> list[Result]:
+    """Of each run and task the cell at its last epoch."""
+    last = {}
+    for result in sorted(results, key=lambda r: -1 if r.epoch is None else r.epoch):
+        last[result.run["name"], result.task] = result
+    return [result for result in results if last[result.run["name"], result.task] is result]
+
+
+def replicates(results: list[Result], least: int = 2) -> list[Replicates]:
+    """Cells of runs that differ only in their seed, where there are `least` or more, in order."""
     groups: dict[str, list[Result]] = {}
     for result in results:
         if result.tuned:
             key = [result.task, result.epoch, result.run["kind"], decision.settings(result.run)]
             groups.setdefault(json.dumps(key, sort_keys=True), []).append(result)
-    return [_replicates(group) for group in groups.values() if len(group) > 1]
+    return [Replicates(group) for group in groups.values() if len(group) >= least]
 
 
 def decide(plan: dict[str, Any], results: list[Result]) -> list[Outcome]:
@@ -173,15 +239,13 @@ def decide(plan: dict[str, Any], results: list[Result]) -> list[Outcome]:
     Raises:
         LockgateError: if a rule does not fit the plan.
     """
-    last: dict[tuple[str, str], Result] = {}
-    for result in sorted(results, key=lambda r: -1 if r.epoch is None else r.epoch):
-        last[result.run["name"], result.task] = result
+    last = {(result.run["name"], result.task): result for result in last_epochs(results)}
     outcomes = []
     for rule in plan["experiment"].get("decision") or []:
         found = decision.contrast(rule, plan["runs"], plan["cells"])
         groups = [[[last[name, found.task] for name in side] for side in g] for g in found.groups]
         sides = [[r for group in groups for r in group[side]] for side in (0, 1)]
-        scored = [[[_scores(r) for r in side if r.samples] for side in g] for g in groups]
+        scored = [[[scores_of(r) for r in side if r.samples] for side in g] for g in groups]
         left, right = (averaged([averaged(group[side]) for group in scored]) for side in (0, 1))
         difference = paired_difference(left, right)
         missing = list(dict.fromkeys(r.label for r in [*sides[0], *sides[1]] if not r.samples))
@@ -200,58 +264,10 @@ def decide(plan: dict[str, Any], results: list[Result]) -> list[Outcome]:
     return outcomes
 
 
-def table(plan: dict[str, Any], results: list[Result], trained: dict[str, dict[str, Any]]) -> str:
-    """results.csv: one row a cell, empty where nothing is known.
-
-    `train_seconds` are the whole run's (its last attempt's, if it was resumed), `eval_seconds`
-    this cell's (without loading the model).
-    """
-    head = ["experiment", "run", "kind", "model", "seed"]
-    names = [key for run in plan["runs"] for key in run["varied"]]
-    varied = [key for key in dict.fromkeys(names) if key not in [*head, *_FIELDS]]
-    rows = []
-    for result in results:
-        found = result.difference
-        manifest = trained.get(result.run["name"], {})
-        row = {
-            "experiment": plan["experiment"]["name"],
-            "run": result.run["name"],
-            **{key: result.run[key] for key in ("kind", "model", "seed")},
-            **{key: plain(result.run["varied"].get(key)) for key in varied},
-            "task": result.task,
-            "epoch": result.epoch,
-            "metric": result.metric,
-            "n": len(result.samples),
-            "score": result.score,
-            "low": result.low,
-            "high": result.high,
-            "interval_method": result.method,
-            "control": result.control.run["name"] if result.control else None,
-            "difference": found.difference if found else None,
-            "difference_low": found.low if found else None,
-            "difference_high": found.high if found else None,
-            "p_value": found.p_value if found else None,
-            "p_holm": result.p_holm,
-            "train_seconds": manifest["seconds"]["total"] if manifest and result.tuned else None,
-            "eval_seconds": result.seconds,
-        }
-        rows.append({key: _rounded(value) for key, value in row.items()})
-    return to_csv(rows, [*head, *varied, *_FIELDS])
-
-
-def plain(value: Any) -> Any:
-    """A varied parameter's value as one cell of a table."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
-
-
-def _replicates(group: list[Result]) -> Replicates:
-    scores = [result.score for result in group if result.score is not None]
-    seeds = [_scores(result) for result in group if result.samples]
-    found = Replicates(group, spread(scores) if scores else None)
-    control = group[0].control
-    if seeds and control is not None and control.samples:
-        found.difference = paired_difference(averaged(seeds), _scores(control))
-    return found
+def metric_names(results: list[Result]) -> list[str]:
+    """The further metrics that some cell has a number for."""
+    names = dict.fromkeys(name for result in results for name in result.metrics)
+    return [name for name in names if any(r.metrics.get(name) is not None for r in results)]
 
 
 def _result(run: dict[str, Any], cell: dict[str, Any], scores: dict[str, dict[str, Any]]) -> Result:
@@ -261,8 +277,9 @@ def _result(run: dict[str, Any], cell: dict[str, Any], scores: dict[str, dict[st
         if (found["task"], found["epoch"]) != wanted or not found["samples"]:
             continue
         result.metric, result.seconds = found["metric"], found["seconds"]
+        result.metrics = dict(found.get("metrics") or {})
         result.samples = {str(sample["id"]): sample for sample in found["samples"]}
-        numbers = list(_scores(result).values())
+        numbers = list(scores_of(result).values())
         if not all(0 <= number <= 1 for number in numbers):
             raise LockgateError(
                 f"run '{run['name']}', task '{cell['task']}': a score is not between 0 and 1",
@@ -273,9 +290,6 @@ def _result(run: dict[str, Any], cell: dict[str, Any], scores: dict[str, dict[st
     return result
 
 
-def _scores(result: Result) -> dict[str, float]:
+def scores_of(result: Result) -> dict[str, float]:
+    """Score by sample id."""
     return {key: sample["score"] for key, sample in result.samples.items()}
-
-
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value

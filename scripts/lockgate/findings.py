@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lockgate.comparison import VERDICTS, Outcome, Result
+from lockgate.comparison import VERDICTS, Outcome, Result, resumed
 from lockgate.decision import overall
 from lockgate.gates import ORDER
 
@@ -67,7 +67,7 @@ def headlines(results: list[Result]) -> list[dict[str, str]]:
     lines = []
     corrected = sum(result.p_holm is not None for result in results) > 1
     for task in tasks(results):
-        scored = [r for r in results if r.task == task and r.tuned and r.score is not None]
+        scored = _scored(results, task)
         best = best_tuned(results, task)
         if best is None:
             lines.append(
@@ -77,9 +77,10 @@ def headlines(results: list[Result]) -> list[dict[str, str]]:
                 }
             )
             continue
-        who = f"the fine-tuned run, {best.label}"
+        who = f"the {'fine-tuned run' if best.trained else 'checkpoint'}, {best.label}"
         if len(scored) > 1:
-            who = f"the best of {len(scored)} fine-tuned results, {best.label}"
+            kind = "fine-tuned results" if best.trained else "checkpoints"
+            who = f"the best of {len(scored)} {kind}, {best.label}"
         found = best.difference
         if found is None or best.control is None or best.verdict == "not compared":
             text = (
@@ -113,16 +114,22 @@ def tally(results: list[Result]) -> str:
     tuned = [result for result in results if result.tuned]
     counts = {v: sum(result.verdict == v for result in tuned) for v in VERDICTS}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    text = f"Fine-tuned results against their controls: {told or 'none'}."
+    text = f"Results against their controls: {told or 'none'}."
     if worse := [f"{r.label} ({r.task})" for r in tuned if r.verdict == "worse"]:
         text += f" Worse than the untouched model: {'; '.join(worse)}."
     return text
 
 
 def best_tuned(results: list[Result], task: str) -> Result | None:
-    """The highest tuned score on a task; the first of equals."""
-    scored = [r for r in results if r.task == task and r.tuned and r.score is not None]
-    return max(scored, key=lambda result: result.score or 0.0, default=None)
+    """The highest tuned score on a task; the first of equals. What was trained here comes first."""
+    return max(_scored(results, task), key=lambda result: result.score or 0.0, default=None)
+
+
+def _scored(results: list[Result], task: str) -> list[Result]:
+    """Scored cells of the runs trained here; of the checkpoints where none was to be trained."""
+    tuned = [result for result in results if result.task == task and result.tuned]
+    wanted = [result for result in tuned if result.trained] or tuned
+    return [result for result in wanted if result.score is not None]
 
 
 def problems(
@@ -132,20 +139,41 @@ def problems(
     evaluated: dict[str, dict[str, Any]],
     approvals: list[dict[str, Any]],
     versions: dict[str, list[str]],
+    rows: dict[str, int],
 ) -> list[str]:
-    """What is missing, incomplete or not as planned."""
+    """What is missing, incomplete or not as planned.
+
+    Args:
+        plan: plan.json.
+        results: every planned cell.
+        trained, evaluated: manifests and scores by run.
+        approvals: the ledger.
+        versions: every version seen of each package.
+        rows: of each split of the data.
+    """
     found = []
     names = [run["name"] for run in plan["runs"]]
+    lacking = {run["name"]: run["blocked"] for run in plan["runs"] if run.get("blocked")}
     for name in names:
+        if name in lacking and name not in trained and name not in evaluated:
+            found.append(f"Run {name} did not start: {lacking[name]}.")
+            continue
         if name not in trained:
             found.append(f"Run {name} has no training manifest.")
         elif trained[name].get("truncated_rows"):
             found.append(f"Run {name}: {trained[name]['truncated_rows']} training rows were cut.")
+        if name in trained and resumed(trained[name]):
+            step = trained[name].get("resumed_from_step")
+            after = f", after step {step}" if step else ""
+            found.append(
+                f"Run {name} was resumed{after}: the times and the memory given for it are those "
+                "of its last attempt."
+            )
         if name not in evaluated:
             found.append(f"Run {name} was not evaluated: it has no scores.")
     for name in sorted({*trained, *evaluated} - set(names)):
         found.append(f"Run {name} is not part of the plan: it is left out.")
-    most: dict[str, int] = {}
+    most = _expected(plan, rows)
     for result in results:
         most[result.task] = max(most.get(result.task, 0), len(result.samples))
     for result in results:
@@ -154,7 +182,8 @@ def problems(
             found.append(f"{result.label} has no score on {result.task}, though it was planned.")
         elif result.score is not None and count < of:
             found.append(f"{result.label} answered {count} of {of} samples of {result.task}.")
-        if result.tuned and result.control is None:
+        wanted = result.trained or (result.tuned and result.run.get("base"))
+        if wanted and result.control is None:
             found.append(f"{result.label} has no control on {result.task} to compare with.")
         if result.difference and result.difference.n < count:
             found.append(
@@ -168,6 +197,15 @@ def problems(
         if not any(entry["gate"] == gate for entry in approvals):
             found.append(f"The ledger records no approval at the gate {gate}.")
     return found
+
+
+def _expected(plan: dict[str, Any], rows: dict[str, int]) -> dict[str, int]:
+    """Samples that each built-in task has; a user's own task may take as many as it likes."""
+    return {
+        task["name"]: min(rows[task["split"]], task.get("limit") or rows[task["split"]])
+        for task in plan["tasks"]
+        if task.get("scorer") and task["split"] in rows
+    }
 
 
 def score(value: float | None) -> str:

@@ -137,8 +137,9 @@ def write(tmp_path):
         out = {
             "html": tmp_path / "report" / "report.html",
             "results": tmp_path / "report" / "results.csv",
-            "scores": tmp_path / "report" / "scores.png",
-            "losses": tmp_path / "report" / "losses.png",
+            "groups": tmp_path / "report" / "groups.csv",
+            "estimates": tmp_path / "report" / "estimates.csv",
+            "figures": tmp_path / "report" / "figures",
         }
         write_report.main(
             put("plan.json", json.dumps(given["plan"])),
@@ -158,7 +159,7 @@ def write(tmp_path):
             table = list(csv.DictReader(handle))
         assert not list((tmp_path / "report").glob(".*"))
         for name in ("scores", "losses"):
-            assert out[name].read_bytes().startswith(b"\x89PNG")
+            assert (out["figures"] / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         return page, text, table
 
     return run
@@ -316,7 +317,7 @@ def test_examples_show_failures_first():
 
     given = documents(control=control, tuned=tuned)
     results = comparison.compare(given["plan"], given["scores"])
-    (table,) = report.examples(results, given["plan"], [])
+    (table,) = report.examples(results, given["plan"], {})
     assert [row["outcome"] for row in table["rows"]] == [
         *["tuned worse"] * 2,
         *["neither right"] * 2,
@@ -452,3 +453,169 @@ def test_runs_that_differ_in_their_seed_are_shown_together(write):
 
 def test_one_seed_makes_no_table_across_seeds(write):
     assert "Across seeds" not in write(documents())[1]
+
+
+def test_results_are_shown_by_group(write):
+    given = documents()
+    given["plan"]["groups"] = ["team"]
+    given["rows"] = [
+        {"id": f"{n:06d}", "prompt": "?", "completion": "yes",
+         "fields": {"team": "billing" if n < 14 else HOSTILE}}
+        for n in range(20)
+    ]  # fmt: skip
+    page, text, _ = write(given)
+    assert "By group team routing: team run epoch n score" in text
+    assert "billing small_control 14 0.286" in text
+    assert "small_lr-1e-3 0 14 1.000" in text
+    assert f"{HOSTILE} small_control 6 few 0.000" in text
+    assert "few have fewer than 10 samples: their intervals are wide" in text
+    assert "corrected by Holm's method over all comparisons of one field's tables" in text
+    assert "<script" not in page
+    assert "sample outcome team prompt target" in text, "the answers name their group"
+
+
+def test_groups_are_a_table_too(write, tmp_path):
+    given = documents()
+    given["rows"] = [
+        {"id": f"{n:06d}", "prompt": "?", "fields": {"team": n % 2}} for n in range(20)
+    ]  # fmt: skip
+    _, text, _ = write(given)
+    assert "By group" not in text
+    with open(tmp_path / "report/groups.csv") as handle:
+        assert list(csv.DictReader(handle)) == []
+    given["plan"]["groups"] = ["team"]
+    write(given)
+    with open(tmp_path / "report/groups.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["value"], row["run"], row["n"]) for row in rows] == [
+        ("0", "small_control", "10"), ("0", "small_lr-1e-3", "10"),
+        ("1", "small_control", "10"), ("1", "small_lr-1e-3", "10"),
+    ]  # fmt: skip
+    assert (rows[1]["score"], rows[1]["difference"], rows[1]["learning_rate"]) == (
+        "0.9", "0.7", "0.001",
+    )  # fmt: skip
+    assert rows[0]["difference"] == ""
+
+
+def test_a_group_that_no_row_has_stops_before_anything_is_written(write, capsys, tmp_path):
+    given = documents()
+    given["plan"]["groups"] = ["taem"]
+    given["rows"] = [{"id": "000000", "prompt": "?", "fields": {"team": "a"}}]
+    with pytest.raises(SystemExit):
+        write(given)
+    assert "evaluation.groups[0]: no row has the field 'taem'" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_further_metrics_stand_in_the_table(write):
+    given = documents()
+    for name, value in (("small_control", None), ("small_lr-1e-3", 0.125)):
+        given["scores"][name]["cells"][0]["metrics"] = {"ece": value, "auc": None, "seed": 2.0}
+    _, text, table = write(given)
+    assert "95% interval ece seed small_control" in text
+    assert "0.125 2" in text and "auc" not in text
+    assert [row["ece"] for row in table] == ["", "0.125"]
+    assert [row["metric_seed"] for row in table] == ["2.0", "2.0"], "a column of its own"
+
+
+def test_tables_are_sorted_by_what_varied(write):
+    runs = ("small_r-16", "small_r-8", "small_r-8_s2", "small_r-128")
+    given = documents(runs=runs)
+    for run, rank, seed in zip(
+        given["plan"]["runs"][1:], (16, 8, 8, 128), (1, 2, 1, 1), strict=True
+    ):
+        run["varied"], run["seed"] = {"rank": rank}, seed
+        run["parameters"] = {"rank": rank}
+    given["plan"]["runs"].reverse()
+    _, _, table = write(given)
+    assert [(row["rank"], row["seed"]) for row in table] == [
+        ("", ""), ("8", "1"), ("8", "2"), ("16", "1"), ("128", "1"),
+    ]  # fmt: skip
+
+
+def test_several_epochs_of_a_run(write):
+    given = documents()
+    given["plan"]["cells"].insert(1, {"run": "small_lr-1e-3", "task": "routing", "epoch": 1})
+    given["scores"]["small_lr-1e-3"]["cells"].append(cell(right(12), epoch=1))
+    page, text, table = write(given)
+    assert [(row["run"], row["epoch"]) for row in table] == [
+        ("small_control", ""), ("small_lr-1e-3", "0"), ("small_lr-1e-3", "1"),
+    ]  # fmt: skip
+    assert "Score by epoch" in text and "Across seeds" not in text
+    assert "the best of 2 fine-tuned results, small_lr-1e-3, epoch 0" in text
+
+
+def test_a_resumed_run_is_said_at_the_top(write):
+    given = documents()
+    given["trained"]["small_lr-1e-3"]["resumed_from_step"] = 7
+    page, text, _ = write(given)
+    assert "Incomplete or not as planned (1)" in text
+    assert "Run small_lr-1e-3 was resumed, after step 7" in text
+    assert text.index("was resumed") < text.index("Question")
+
+
+def test_fewer_samples_than_the_split_has_are_said(write):
+    given = documents(control=right(4, of=18), tuned=right(9, of=18))
+    given["plan"]["tasks"][0].update(scorer="exact", limit=None)
+    _, text, _ = write(given)
+    assert "small_lr-1e-3, epoch 0 answered 18 of 20 samples of routing." in text
+    assert "small_control answered 18 of 20 samples of routing." in text
+    given["plan"]["tasks"][0]["limit"] = 18
+    assert "Incomplete" not in write(given)[1]
+    given["plan"]["tasks"][0].update(scorer=None, limit=None)  # a task of the user's own
+    assert "Incomplete" not in write(given)[1]
+
+
+def test_a_run_that_could_not_start_is_said_once(write):
+    given = documents(runs=("small_a", "small_b"))
+    given["plan"]["runs"][2]["blocked"] = "models.small: nothing is there"
+    del given["scores"]["small_b"], given["trained"]["small_b"]
+    _, text, _ = write(given)
+    assert "Incomplete or not as planned (1)" in text
+    assert "Run small_b did not start: models.small: nothing is there." in text
+
+
+def test_a_checkpoint_is_no_fine_tuned_run(write):
+    given = documents()
+    old = {
+        **given["plan"]["runs"][0],
+        "name": "old_eval-only",
+        "kind": "eval-only",
+        "base": "small",
+    }
+    given["plan"]["runs"].append({**old, "model": "old"})
+    given["plan"]["cells"].append({"run": "old_eval-only", "task": "routing", "epoch": None})
+    given["scores"]["old_eval-only"] = {
+        **given["scores"]["small_control"], "run": "old_eval-only", "cells": [cell(right(20))],
+    }  # fmt: skip
+    given["trained"]["old_eval-only"] = {
+        **given["trained"]["small_control"], "run": "old_eval-only",
+    }  # fmt: skip
+    _, text, table = write(given)
+    assert "the fine-tuned run, small_lr-1e-3, epoch 0, scores 0.900" in text
+    assert "Incomplete" not in text
+    assert [row["run"] for row in table] == ["small_control", "old_eval-only", "small_lr-1e-3"]
+    assert (table[1]["control"], table[1]["difference"]) == ("small_control", "0.8")
+
+
+def test_figures_of_an_earlier_report_are_removed(write, tmp_path):
+    old = tmp_path / "report/figures/by_rank.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    write(documents())
+    assert not old.exists() and (old.parent / "scores.png").exists()
+
+
+@pytest.mark.slow
+def test_a_hundred_runs_make_a_page_of_a_few_megabytes(write, tmp_path):
+    names = [f"small_lr-{n}" for n in range(100)]
+    given = documents(runs=tuple(names))
+    given["plan"]["groups"] = ["team"]
+    given["rows"] = [
+        {"id": f"{n:06d}", "prompt": "?", "fields": {"team": n % 4}} for n in range(20)
+    ]  # fmt: skip
+    for number, run in enumerate(given["plan"]["runs"][1:]):
+        run["varied"] = {"learning_rate": 10 ** (-6 + number // 10), "rank": number % 10}
+    page, text, table = write(given)
+    assert len(page) < 2_000_000 and len(table) == 101
+    assert "8 of 404 rows" in text
