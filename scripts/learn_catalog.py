@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lockgate import catalog, estimates, matrix
+from lockgate import catalog, estimates, matrix, prior
 from lockgate import tools as adapters
 from lockgate.errors import entry, log_to
 from lockgate.files import write_json, write_text
@@ -13,7 +13,7 @@ from lockgate.stages import chain
 
 @entry
 def main(
-    config: dict[str, Any], source: str, catalog_out: str, schemas: str, prior: str, log: str
+    config: dict[str, Any], source: str, catalog_out: str, schemas: str, prior_out: str, log: str
 ) -> None:
     journal = Journal()
     experiment = (chain if "stages" in config else matrix).read(config, source)
@@ -33,10 +33,10 @@ def main(
         journal.add("learn the data tool's schemas", input=name, result=f"{len(offered)} groups")
         write_json(schemas, offered)
     own = experiment.config.results
-    rows = estimates.prior_runs(own.parent, own)
+    rows = prior.runs(own.parent, own)
     journal.add("collect prior runs", input=str(own.parent), result=f"{len(rows)} runs")
     write_json(catalog_out, {name: catalog.as_json(step) for name, step in catalogs.steps.items()})
-    write_text(prior, estimates.to_csv(rows, estimates.PRIOR_FIELDS))
+    write_text(prior_out, estimates.to_csv(rows, prior.FIELDS))
     journal.write(Path(log))
 
 

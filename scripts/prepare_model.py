@@ -15,7 +15,7 @@ SOURCE = "the configuration"
 def main(config: dict[str, Any], name: str, threads: int, manifest: str) -> None:
     limit_threads(threads)
     chosen = settings.load(config, SOURCE)
-    write_json(manifest, models.prepare(name, chosen.models[name], chosen.cache, SOURCE))
+    write_json(manifest, models.prepare(name, chosen.models, chosen.cache, SOURCE))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure a shape's evaluation."""
+"""Measure a model's evaluation."""
 
 from lockgate import jobs, preview
 from lockgate.errors import entry
@@ -6,4 +6,4 @@ from lockgate.errors import entry
 main = entry(preview.preview_eval)
 
 if __name__ == "__main__":
-    main(**jobs.arguments(__doc__, "spec", "trained", "model", "ledger", "threads", "out"))
+    main(**jobs.arguments(__doc__, "spec", "model", "rows", "weights", "ledger", "threads", "out"))

@@ -8,6 +8,15 @@ main = entry(jobs.train_run)
 if __name__ == "__main__":
     main(
         **jobs.arguments(
-            __doc__, "spec", "model", "train", "validation", "ledger", "smoke", "threads", "out"
+            __doc__,
+            "spec",
+            "model",
+            "train",
+            "validation",
+            "test",
+            "ledger",
+            "smoke",
+            "threads",
+            "out",
         )
     )

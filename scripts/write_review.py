@@ -5,7 +5,6 @@ from typing import Any
 
 from lockgate import review
 from lockgate.errors import entry, log_to
-from lockgate.files import read_json
 
 
 @entry
@@ -17,18 +16,19 @@ def main(
     models: list[str],
     covers: list[str],
     workload: list[dict[str, Any]],
+    limits: dict[str, Any],
     ledger: str,
     out: dict[str, str],
 ) -> None:
-    manifests = [read_json(path) for path in models]
     review.write(
         Path(data),
         Path(rows),
         [Path(path) for path in train],
         [Path(path) for path in evaluation],
-        {manifest["name"]: manifest["path"] for manifest in manifests},
+        [Path(path) for path in models],
         covers,
         workload,
+        limits,
         Path(ledger),
         Path(out["review"]),
         Path(out["html"]),
@@ -45,6 +45,7 @@ if __name__ == "__main__":
         snakemake.input.models,
         snakemake.params.covers,
         snakemake.params.workload,
+        snakemake.params.limits,
         snakemake.params.ledger,
         dict(snakemake.output.items()),
     )

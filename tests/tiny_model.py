@@ -73,5 +73,14 @@ def make_tiny_model(path: Path, chat_template: bool) -> None:
     tokenizer.save_pretrained(path)
 
 
+def make_tiny_adapter(base: Path, out: Path) -> None:
+    """An untrained adapter of a model, in PEFT's form."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, LoraConfig(r=2, target_modules="all-linear")).save_pretrained(out)
+
+
 if __name__ == "__main__":
     make_tiny_model(Path(sys.argv[1]), chat_template=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,16 @@ from typing import Any
 import jinja2
 
 from lockgate import records as reading
-from lockgate import similar, tools
+from lockgate import tools
 from lockgate.config.data import Data, Splits
 from lockgate.errors import LockgateError
+from lockgate.files import file_digest
+from lockgate.scoring import check_targets
+from lockgate.splits import check_apart, duplicates, near_duplicates, split
 from lockgate.stages import conversations
+
+Rows = Mapping[str, list[dict[str, Any]]]
+"""Rows by split."""
 
 
 def compile_rows(templates: dict[str, str]) -> dict[str, jinja2.Template]:
@@ -102,6 +107,68 @@ def _templated(
     return rows
 
 
+def revise(
+    rows: list[dict[str, Any]], templates: dict[str, str], where: str
+) -> list[dict[str, Any]]:
+    """The same rows with another prompt or completion.
+
+    Args:
+        rows: of `project`.
+        templates: Jinja2 templates, `prompt` or `completion` or both, over a row's fields and its
+            `prompt` and `completion` as they are; none: the rows as they are.
+        where: the file that the rows come from, for messages.
+
+    Raises:
+        LockgateError: if a field is missing or a row comes out empty.
+    """
+    if not templates:
+        return rows
+    records = [{**row, **row.get("fields", {})} for row in rows]
+    made = _templated(records, templates, where)
+    return [
+        {**row, **{key: new[key] for key in templates}} for row, new in zip(rows, made, strict=True)
+    ]
+
+
+def own_rows(run: Mapping[str, Any], splits: Rows, where: str) -> Rows:
+    """The rows of one run, which may have prompts or rows to train on of its own.
+
+    Args:
+        run: of a built training: `rows` (templates, see `revise`), `train_files` (other rows to
+            train on, or None), `train_rows` (how many are trained on, or None), and for
+            `train_files` what the data section says: `projection` and `similarity`.
+        splits: the data's rows by split.
+        where: for messages, the file that names the keys.
+
+    Raises:
+        LockgateError: if rows to train on are like held-out ones, or there are too few.
+    """
+    made = dict(splits)
+    if run["train_files"] is not None:
+        path = Path(run["train_files"])
+        made["train"] = project(reading.read(path), run["projection"], str(path))
+        _apart(made, run["similarity"], f"{where}: data.train_files", f"take them out of {path}")
+    if run["rows"]:
+        key = f"{where}: data.rows"
+        made = {name: revise(rows, run["rows"], key) for name, rows in made.items()}
+        hint = "use in the template the fields that tell the rows apart"
+        _apart(made, 1.0, key, hint)
+    count = run["train_rows"]
+    if count is not None and count > len(made["train"]):
+        raise LockgateError(
+            f"{count} rows to train on are wanted, there are {len(made['train'])}",
+            where=f"{where}: data.train_rows",
+            hint="lower it, or have more records",
+        )
+    return made | {"train": made["train"][:count]}
+
+
+def _apart(made: Rows, similarity: float, where: str, hint: str) -> None:
+    """See `lockgate.splits.check_apart`."""
+    held_out = [*made["validation"], *made["test"]]
+    check_apart(made["train"], held_out, similarity, where, hint)
+
+
 def own_splits(section: Data, path: Path, source: str) -> Data:
     """The data section with the shares that the file itself made, where it made splits.
 
@@ -131,7 +198,12 @@ def own_splits(section: Data, path: Path, source: str) -> Data:
 
 
 def inspect_file(
-    section: Data, path: Path, system_prompts: set[str | None], source: str
+    section: Data,
+    path: Path,
+    system_prompts: set[str | None],
+    source: str,
+    own: Iterable[Mapping[str, Any]] = (),
+    tasks: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Counts of a dataset, every row of which becomes a row and fits its split.
 
@@ -140,10 +212,13 @@ def inspect_file(
         path: its file.
         system_prompts: with which the runs are trained and measured.
         source: the configuration's file, for messages.
+        own: what runs have of their own, see `own_rows`.
+        tasks: of the configuration, each of which has to be able to score its rows.
 
     Returns:
-        `rows`, `characters` (of prompts and completions), `splits` (rows of each), `duplicates`
-        and `near_duplicates` (see the function of that name).
+        `rows`, `fields` (of all records, sorted), `sha256` (of the file), `characters` (of prompts
+        and completions), `splits` (rows of each), `duplicates` and `near_duplicates` (see the
+        function of that name).
 
     Raises:
         LockgateError: whatever is wrong with the rows.
@@ -168,123 +243,23 @@ def inspect_file(
         )
     used = rows[:wanted]
     splits = split(used, section.splits.model_dump(), section.seed, section.similarity)
+    for run in own:
+        made = own_rows(run, splits, source)
+        try:
+            check_targets(tasks or [], dict(made))
+        except LockgateError as error:
+            raise LockgateError(
+                error.what, where=f"{source}: {error.where}", hint=error.hint
+            ) from None
     return {
         "rows": len(rows),
+        "fields": sorted({str(key) for row in used for key in row["fields"]}),
+        "sha256": file_digest(path),
         "characters": sum(len(row["prompt"] + row["completion"]) for row in used),
         "splits": {name: len(splits[name]) for name in reading.NAMES},
         "duplicates": duplicates(used),
         "near_duplicates": near_duplicates(used, section.similarity),
     }
-
-
-def split_sizes(records: int, splits: dict[str, float]) -> dict[str, int]:
-    """Rows in each split."""
-    sizes = {name: round(records * splits[name]) for name in ("validation", "test")}
-    return {"train": records - sum(sizes.values()), **sizes}
-
-
-def split(
-    rows: list[dict[str, Any]], shares: dict[str, float], seed: int, similarity: float = 1.0
-) -> dict[str, list[dict[str, Any]]]:
-    """Deterministic splits in which rows with alike prompts stay together.
-
-    A held-out prompt, or nearly the same one, is never trained on. No row is left out. Rows whose
-    file put them in a split (`split`) stay there.
-
-    Args:
-        rows: with `prompt`.
-        shares: of the rows, by split.
-        seed: another one draws other splits.
-        similarity: of prompts that are alike, see `lockgate.similar`; 1: equal ones alone.
-
-    Raises:
-        LockgateError: if train or test has no row, or a file's own splits leak.
-    """
-    labels = similar.groups([row["prompt"] for row in rows], similarity)
-    if any("split" in row for row in rows):
-        return _kept(rows, labels)
-    groups: dict[int, list[dict[str, Any]]] = {}
-    for row, label in zip(rows, labels, strict=True):
-        groups.setdefault(label, []).append(row)
-
-    def drawn(group: list[dict[str, Any]]) -> bytes:
-        text = min(similar.normal(row["prompt"]) for row in group)
-        return hashlib.sha256(f"{seed}:{text}".encode()).digest()
-
-    sizes = split_sizes(len(rows), shares)
-    parts: dict[str, list[list[dict[str, Any]]]] = {"test": [], "validation": [], "train": []}
-    filled = dict.fromkeys(parts, 0)
-    for group in sorted(groups.values(), key=drawn):
-        fits = (n for n in ("test", "validation") if filled[n] + len(group) <= sizes[n])
-        name = next(fits, "train")
-        parts[name].append(group)
-        filled[name] += len(group)
-    for name in ("test", "validation"):
-        # every group is larger than the split: it gets the smallest
-        if sizes[name] and not parts[name] and len(parts["train"]) > 1:
-            smallest = min(parts["train"], key=len)
-            parts["train"].remove(smallest)
-            parts[name].append(smallest)
-    for name in ("train", "test"):
-        if not parts[name]:
-            alike = len(groups) < len(rows)
-            raise LockgateError(
-                f"{len(rows)} records leave nothing for the {name} split",
-                where="data.splits",
-                hint=f"their prompts are near-duplicates, {len(groups)} group(s) in all, and each "
-                "group stays in one split: add records of another kind, or raise data.similarity "
-                "if they only look alike (1: only equal prompts stay together)"
-                if alike
-                else "add records, or change the shares",
-            )
-    return {name: [row for group in part for row in group] for name, part in parts.items()}
-
-
-def _kept(rows: list[dict[str, Any]], labels: list[int]) -> dict[str, list[dict[str, Any]]]:
-    """The splits that the file made.
-
-    Raises:
-        LockgateError: if a held-out prompt, or nearly the same one, is trained on.
-    """
-    result: dict[str, list[dict[str, Any]]] = {"test": [], "validation": [], "train": []}
-    trained: dict[int, int] = {}
-    places = []
-    for row, label in zip(rows, labels, strict=True):
-        result[row["split"]].append(row)
-        places.append(len(result[row["split"]]))
-        if row["split"] == "train":
-            trained.setdefault(label, places[-1])
-    for name in ("test", "validation"):
-        leaks = [
-            (place, trained[label])
-            for row, label, place in zip(rows, labels, places, strict=True)
-            if row["split"] == name and label in trained
-        ]
-        if leaks:
-            shown = ", ".join(f"{name} row {own} as train row {other}" for own, other in leaks[:3])
-            raise LockgateError(
-                f"{len(leaks)} of {len(result[name])} {name} rows have the prompt of a train row, "
-                f"or nearly the same: {shown}{', ...' if len(leaks) > 3 else ''}",
-                where="data.files",
-                hint="remove them from one of the two: what was trained on cannot be tested. If "
-                "they only look alike, raise data.similarity (1: only equal prompts count)",
-            )
-    return result
-
-
-def duplicates(rows: list[dict[str, Any]]) -> int:
-    """Rows whose prompt an earlier row has already."""
-    return len(rows) - len({similar.normal(row["prompt"]) for row in rows})
-
-
-def near_duplicates(rows: list[dict[str, Any]], similarity: float) -> dict[str, int]:
-    """Number of `groups` of rows whose prompts are alike but not all equal, and their `rows`."""
-    groups: dict[int, list[str]] = {}
-    prompts = [row["prompt"] for row in rows]
-    for prompt, label in zip(prompts, similar.groups(prompts, similarity), strict=True):
-        groups.setdefault(label, []).append(similar.normal(prompt))
-    found = [len(group) for group in groups.values() if len(set(group)) > 1]
-    return {"rows": sum(found), "groups": len(found)}
 
 
 @contextmanager

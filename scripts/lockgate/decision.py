@@ -38,7 +38,8 @@ def check_decision(
 
     Args:
         rules: `experiment.decision`.
-        runs: with `name`, `kind`, `model`, `varied`, `parameters`, maybe `system_prompt`.
+        runs: with `name`, `kind`, `model`, `varied`, `parameters`, maybe `system_prompt`,
+            `rows` (own templates of rows) and `base` (the model whose control is its own).
         cells: with `run` and `task`.
 
     Raises:
@@ -65,7 +66,7 @@ def contrast(
     task = _task(rule, cells, where)
     measured = {cell["run"] for cell in cells if cell["task"] == task}
     table = [run for run in runs if run["name"] in measured]
-    tuned = [run for run in table if run["kind"] != "control"]
+    tuned = [run for run in table if run["kind"] == "fine-tuned"]
     chosen = _chosen(tuned, rule["runs"], f"{where}.runs")
     if rule["against"] == "control":
         return Contrast(task, _with_controls(chosen, table, f"{where}.against"))
@@ -91,10 +92,11 @@ def contrast(
 
 
 def control_of(run: Record, runs: Sequence[Record]) -> Record | None:
-    """The control that is asked like a run: of its model, with its precision and prompt."""
+    """The control that is asked like a run: its base model, with its precision and prompts."""
 
     def asked(one: Record) -> tuple[Any, ...]:
-        return one["model"], one["parameters"].get("precision"), one.get("system_prompt")
+        prompts = one.get("system_prompt"), one.get("rows") or {}
+        return one.get("base", one["model"]), one["parameters"].get("precision"), *prompts
 
     controls = [one for one in runs if one["kind"] == "control"]
     return next((one for one in controls if asked(one) == asked(run)), None)

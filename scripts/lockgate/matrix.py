@@ -15,24 +15,25 @@ from typing import Any
 from lockgate import catalog, data, models, runs, tools
 from lockgate.catalog import Catalogs
 from lockgate.catalog.model import Step
-from lockgate.config import Config, Parameters, load
+from lockgate.config import Config, load
 from lockgate.decision import check_decision
+from lockgate.documents import Builder, named
 from lockgate.errors import LockgateError
-from lockgate.files import digest, file_digest
-from lockgate.runs import SHAPE_FIELDS, Cell, Run
+from lockgate.files import digest
+from lockgate.runs import Cell, Run
 from lockgate.stages import planner
 from lockgate.stages.planner import Action, Link
+from lockgate.weights import is_adapter
 
 CATALOG = Path(__file__).parents[2] / "workflow" / "catalog"
-RECIPE_VERSION = 2
-"""Raise it when a change of Lockgate's own code changes what a built document leads to."""
 
 
 @dataclass(frozen=True)
 class Matrix:
     """The whole experiment, with the document from which each heavy job is built.
 
-    `links` is the chain of steps that every run takes (of both methods, where runs have both).
+    `links` is the chain of steps that every run takes (of both methods, where runs have both);
+    `missing` says of each model that is not here what `models.locate` says.
     """
 
     config: Config
@@ -45,6 +46,17 @@ class Matrix:
     catalogs: Catalogs
     links: list[Link]
     identities: dict[str, str]
+    missing: dict[str, LockgateError]
+
+    @functools.cached_property
+    def blocked(self) -> dict[str, str]:
+        """Runs whose model is not here, with what is missing; the others can go on."""
+        return {
+            run.name: self.missing[name].what
+            for run in self.runs.values()
+            for name in (run.model, self.config.models[run.model].base)
+            if name in self.missing
+        }
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -63,13 +75,12 @@ class Matrix:
         table = digest([sorted(self.runs), [vars(cell) for cell in self.cells]])
         asked = f"experiment:{digest(self.config.experiment.model_dump())}"
         used = [f"catalog/{name}:{step.digest}" for name, step in self.steps.items()]
+        measured = [
+            f"smoke/{name}" for name, run in self.shapes.items() if run.name not in self.blocked
+        ]
         return {
             "plan": [asked, f"runs table:{table}", *pieces.values(), *used],
-            "preview": [
-                item
-                for name, item in pieces.items()
-                if name.startswith("smoke/") or name == "data/data"
-            ],
+            "preview": [pieces[name] for name in ["data/data", *measured]],
         }
 
 
@@ -98,14 +109,10 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         "evaluation": tools.get("evaluation", config.evaluation.tool, f"{source}: evaluation.tool"),
     }
     table = runs.span(config, source)
+    _check_trainable(table, config, source)
     runs.check_tasks(table, config, source)
-    cells = [
-        Cell(run.name, task.name, epoch)
-        for run in table
-        for task in runs.tasks(run, config)
-        for epoch in runs.epochs(run, config, source)
-    ]
-    _named(
+    cells = [cell for run in table for cell in runs.cells(run, config, source)]
+    named(
         source,
         "experiment",
         lambda: check_decision(
@@ -117,19 +124,21 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
     identities = {
         name: models.identity(name, model, source) for name, model in config.models.items()
     }
-    design = _named(source, "data", lambda: adapters["data"].render(config.data.model_dump(), root))
-    documents: dict[str, dict[str, Any]] = {
-        "data/data": _data_document(config, design, adapters["data"], identities, root, source)
-    }
+    build = Builder(config, adapters, identities, root, source)
+    design = build.design()
+    documents = {"data/data": build.data(design)}
     shapes: dict[str, Run] = {}
     for run in table:
-        documents[f"eval/{run.name}"] = _eval_document(run, config, adapters, root, source)
-        if run.kind == "control":
+        documents[f"eval/{run.name}"] = build.evaluation(run)
+        if not run.trained:
             continue
-        documents[f"train/{run.name}"] = _train_document(run, config, adapters, identities, source)
+        documents[f"train/{run.name}"] = build.training(run)
         if run.shape not in shapes:
             shapes[str(run.shape)] = run
-            documents[f"smoke/{run.shape}"] = _smoke_document(run, config, adapters, identities)
+            documents[f"smoke/{run.shape}"] = build.smoke(run)
+    for name in dict.fromkeys(run.untouched for run in table):
+        alike = [run for run in table if run.untouched == name]
+        documents[f"eval/{name}"] = build.speed(alike)
     known = catalog.merge([catalog.load_catalog(catalogs, "builtin")])
     return Matrix(
         config=config,
@@ -142,6 +151,11 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         catalogs=known,
         links=_links(config, table, known),
         identities=identities,
+        missing={
+            name: error
+            for name, model in config.models.items()
+            if (error := models.lacking(name, model, source))
+        },
     )
 
 
@@ -153,7 +167,7 @@ def _links(config: Config, table: list[Run], catalogs: Catalogs) -> list[Link]:
     """
     kinds = {"data": config.data.tool, "training": config.training.tool}
     kinds["evaluation"] = config.evaluation.tool
-    methods = dict.fromkeys(run.parameters["method"] for run in table if run.kind != "control")
+    methods = dict.fromkeys(run.parameters["method"] for run in table if run.trained)
     found: list[Link] = []
     for method in methods:
         actions = []
@@ -200,13 +214,28 @@ def _check_references(config: Config, source: str) -> None:
             where=f"{source}: training.model",
             hint=f"models has: {', '.join(names)}",
         )
+    for name, model in config.models.items():
+        if model.base is not None and model.base not in names:
+            raise LockgateError(
+                f"there is no model '{model.base}'",
+                where=f"{source}: models.{name}.base",
+                hint=f"models has: {', '.join(names)}",
+            )
+        if model.base is None and model.path and is_adapter(Path(model.path).expanduser()):
+            raise LockgateError(
+                f"{model.path} is an adapter, and its base model is not named",
+                where=f"{source}: models.{name}.base",
+                hint="name the entry under models that it was trained on",
+            )
     if training.model is not None and "model" in training.variables:
         raise LockgateError(
             "the model is fixed here, and varies in training.variables",
             where=f"{source}: training.model",
             hint="remove one of them",
         )
-    if training.model is None and "model" not in training.variables and len(names) > 1:
+    each = bool(training.runs) and all("model" in run for run in training.runs)
+    chosen = training.model is not None or "model" in training.variables or each
+    if not chosen and len(names) > 1:
         raise LockgateError(
             "several models are given, and none is named for training",
             where=f"{source}: training.model",
@@ -220,15 +249,17 @@ def _check_references(config: Config, source: str) -> None:
                 where=f"{source}: data.endpoint.model",
                 hint=f"models has: {', '.join(names)}",
             )
-        weights = models.locate(endpoint.model, config.models[endpoint.model], source)
-        if weights is None or weights.suffix != ".gguf":
+        served = config.models[endpoint.model]
+        here = not models.lacking(endpoint.model, served, source)
+        weights = models.locate(endpoint.model, served, source) if here else None
+        if here and (weights is None or weights.suffix != ".gguf"):
             raise LockgateError(
                 f"an embedded server needs a .gguf file; '{endpoint.model}' is not one",
                 where=f"{source}: data.endpoint.model",
                 hint="serve the model yourself and give data.endpoint.url",
             )
     if templates := config.data.rows:
-        _named(source, "data", lambda: data.compile_rows(templates.model_dump()))
+        named(source, "data", lambda: data.compile_rows(templates.model_dump()))
     if config.data.records is not None and config.data.shards > config.data.records:
         raise LockgateError(
             f"{config.data.shards} shards for {config.data.records} records",
@@ -253,117 +284,13 @@ def _check_references(config: Config, source: str) -> None:
             )
 
 
-def _train_document(
-    run: Run, config: Config, adapters: dict[str, Any], identities: dict[str, str], source: str
-) -> dict[str, Any]:
-    spec = {
-        "parameters": run.parameters,
-        "seed": run.seed,
-        "system_prompt": run.system_prompt,
-    }
-    return {
-        "recipe_version": RECIPE_VERSION,
-        "run": run.name,
-        "model": {"name": run.model, "identity": identities[run.model]},
-        "tool": config.training.tool,
-        "config": _named(source, "training", lambda: adapters["training"].render(spec)),
-    }
-
-
-def _smoke_document(
-    run: Run, config: Config, adapters: dict[str, Any], identities: dict[str, str]
-) -> dict[str, Any]:
-    """A few steps at the longest sequence; nothing in it that the shape does not decide."""
-    shape = {key: run.parameters[key] for key in SHAPE_FIELDS}
-    parameters = {**Parameters().model_dump(), **shape, "epochs": 1, "checkpoint_steps": 1000}
-    spec = {"parameters": parameters, "seed": 0, "system_prompt": None}
-    task: dict[str, Any] = {
-        "name": "smoke",
-        "scorer": "exact",
-        "task": None,
-        "system_prompt": None,
-        "args": {},
-        "split": "test",
-    }
-    return {
-        "recipe_version": RECIPE_VERSION,
-        "shape": run.shape,
-        "model": {"name": run.model, "identity": identities[run.model]},
-        "tool": config.training.tool,
-        "max_length": run.parameters["max_length"],
-        "batch_size": run.parameters["batch_size"] * run.parameters["gradient_accumulation"],
-        "config": adapters["training"].render(spec),
-        "evaluation_tool": config.evaluation.tool,
-        "evaluation": adapters["evaluation"].render(
-            {
-                "tasks": [{**task, "max_tokens": 32, "limit": None}],
-                "system_prompt": None,
-                "batch_size": 8,
-                "seed": 0,
-                "precision": run.parameters["precision"],
-            }
-        ),
-    }
-
-
-def _eval_document(
-    run: Run, config: Config, adapters: dict[str, Any], root: Path, source: str
-) -> dict[str, Any]:
-    evaluation = config.evaluation.model_dump()
-    spec = {
-        "tasks": [task.model_dump(exclude={"only"}) for task in runs.tasks(run, config)],
-        "system_prompt": evaluation["system_prompt"] or run.system_prompt,
-        "batch_size": evaluation["batch_size"],
-        "seed": evaluation["seed"],
-        "precision": run.parameters["precision"],
-    }
-    adapter = adapters["evaluation"]
-    files = _named(source, "evaluation", lambda: adapter.inputs(spec, root))
-    return {
-        "recipe_version": RECIPE_VERSION,
-        "run": run.name,
-        "tool": config.evaluation.tool,
-        "epochs": runs.epochs(run, config, source),
-        "config": _named(source, "evaluation", lambda: adapter.render(spec)),
-        "input_files": {str(file): file_digest(file) for file in _relative(files, root)},
-    }
-
-
-def _relative(files: list[Path], root: Path) -> list[Path]:
-    """Paths that stay the same when the whole project is moved."""
-    base = root.resolve()
-    return [
-        file.relative_to(base) if (file := item.resolve()).is_relative_to(base) else file
-        for item in files
-    ]
-
-
-def _data_document(
-    config: Config,
-    design: str,
-    adapter: Any,
-    identities: dict[str, str],
-    root: Path,
-    source: str,
-) -> dict[str, Any]:
-    section = config.data.model_dump(exclude={"preview_records"})
-    endpoint = config.data.endpoint
-    served = endpoint.model if endpoint and endpoint.server else None
-    full = config.data.model_dump()
-    files = _named(source, "data", lambda: adapter.inputs(full, root))
-    return {
-        "recipe_version": RECIPE_VERSION,
-        **section,
-        "design_sha256": digest(design),
-        "input_files": {str(file): file_digest(file) for file in _relative(files, root)},
-        "model_identity": identities[served] if served else None,
-    }
-
-
-def _named(source: str, section: str, call: Any) -> Any:
-    """Name the configuration file in an adapter's message."""
-    try:
-        return call()
-    except LockgateError as error:
-        where = error.where or section
-        raise LockgateError(error.what, where=f"{source}: {where}", hint=error.hint) from None
+def _check_trainable(table: list[Run], config: Config, source: str) -> None:
+    """Refuse to train an adapter."""
+    for name in {run.model for run in table if run.trained}:
+        path = config.models[name].path
+        if path and is_adapter(Path(path).expanduser()):
+            raise LockgateError(
+                f"'{name}' is an adapter: it can be evaluated, not trained",
+                where=f"{source}: models.{name}.path",
+                hint="merge it into its base model first (the step convert/merge_lora_peft)",
+            )

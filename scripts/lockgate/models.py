@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,23 @@ def locate(name: str, model: Model, source: str) -> Path | None:
     return found[0]
 
 
+def lacking(name: str, model: Model, source: str) -> LockgateError | None:
+    """What `locate` says against a model that is not here; None where it says nothing."""
+    try:
+        locate(name, model, source)
+    except LockgateError as error:
+        return error
+    return None
+
+
 def identity(name: str, model: Model, source: str) -> str:
     """Digest of what the configuration points at, quick enough for every parse.
 
     Small files count by content, weights by name and size; the weights' own digest is taken
     by the job that prepares them, and it keys everything trained from them.
     """
+    if lacking(name, model, source):
+        return digest({"missing": model.model_dump()})
     path = locate(name, model, source)
     if path is None:
         return digest({"hub": model.hub, "revision": model.revision})
@@ -78,18 +90,27 @@ def stamp(name: str, model: Model, source: str) -> str:
     No approval covers it. A file that was only touched costs that look: what is trained and
     evaluated is keyed by the weights' content, and found finished.
     """
-    path = locate(name, model, source) if model.path else None
+    here = model.path and not lacking(name, model, source)
+    path = locate(name, model, source) if here else None
     files = [path] if path and path.is_file() else sorted(path.iterdir()) if path else []
     return digest([[item.name, item.stat().st_size, item.stat().st_mtime_ns] for item in files])
 
 
-def prepare(name: str, model: Model, cache: Path, source: str) -> dict[str, Any]:
+def prepare(name: str, known: Mapping[str, Model], cache: Path, source: str) -> dict[str, Any]:
     """Bring a model into one local Hugging Face directory; convert or fetch it when needed.
 
+    Args:
+        name: of the model.
+        known: models by name; an adapter's base is one of them.
+        cache: where converted models are kept.
+        source: the configuration's file, for messages.
+
     Returns:
-        `path` (absolute), `source_file` (the `.gguf` file, if it is one), `digest` of the
-        directory's files, and what `weights.inspect_weights` reads.
+        `path` (absolute; of an adapter its base model's), `adapter` (its directory, or None),
+        `source_file` (the `.gguf` file, if it is one), `digest` of the files, and what
+        `weights.inspect_weights` reads.
     """
+    model = known[name]
     found = locate(name, model, source)
     if found is None:
         path = _fetch(name, model, source)
@@ -107,13 +128,19 @@ def prepare(name: str, model: Model, cache: Path, source: str) -> dict[str, Any]
             where=f"{source}: models.{name}",
             hint=f"look into {path}",
         )
+    own = weights.weights_digest(path)
+    if facts["adapter"]:
+        base = prepare(str(model.base), known, cache, source)
+        both = {"digest": digest([base["digest"], own]), "adapter": str(path)}
+        return {**base, "name": name, **both}
     source_file = str(found) if found and found.is_file() else None
     return {
+        **facts,
         "name": name,
         "path": str(path),
         "source_file": source_file,
-        "digest": weights.weights_digest(path),
-        **facts,
+        "digest": own,
+        "adapter": None,
     }
 
 

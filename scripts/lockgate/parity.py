@@ -10,12 +10,16 @@ from lockgate import data, models, records, runs
 from lockgate.errors import LockgateError
 from lockgate.matrix import Matrix
 from lockgate.prompts import asked, inserted, on, tokenize
+from lockgate.scoring import question
+from lockgate.weights import is_adapter
 
 ROWS = 8
 """Rows of an existing dataset that are rendered."""
 
 _DAYS = (datetime(2001, 2, 3, 4, 5), datetime(2010, 11, 12, 13, 14))
 """Two moments that differ in every part of a date."""
+
+_READ = "read the prompts in its first log"
 
 _STAND_IN = {"prompt": "What is asked here?", "completion": "An answer."}
 
@@ -32,12 +36,16 @@ class Form:
         evaluated: system prompt of the evaluation.
         trained_key: the configuration's key that sets the first.
         evaluated_key: the key that sets the second.
+        rows: the run's own templates of rows, as name and text.
+        question: the task's own template of the prompt; None: the row's prompt as it is.
     """
 
     trained: str | None
     evaluated: str | None
     trained_key: str = "training.system_prompt"
     evaluated_key: str = "evaluation.system_prompt"
+    rows: tuple[tuple[str, str], ...] = ()
+    question: str | None = None
 
 
 def checks(matrix: Matrix) -> list[Check]:
@@ -56,16 +64,21 @@ def checks(matrix: Matrix) -> list[Check]:
             if tokenizer is None:
                 found.append(_unrendered(name, form, f"{why}; {_listed(names)}", model))
             else:
-                good, compared, fix = compare(tokenizer, rows, form)
+                # a stand-in has none of the fields that a template asks for
+                templates = dict(form.rows) if matrix.config.data.files else {}
+                own = data.revise(rows, templates, "data.rows of these runs")
+                try:
+                    good, compared, fix = compare(tokenizer, own, form)
+                except LockgateError as error:  # a task's template, on a stand-in without fields
+                    found.append((name, None, f"{told}: {form.evaluated_key}: {error.what}", _READ))
+                    continue
                 found.append((name, good, f"{told}: {compared}", fix))
         if tokenizer is not None:
             found += template_checks(tokenizer, model, list(used))
     for task in matrix.config.evaluation.tasks:
         if task.task is not None:
             told = "its own file may change the prompts of the rows"
-            found.append(
-                (f"parity of task {task.name}", None, told, "read the prompts in its first log")
-            )
+            found.append((f"parity of task {task.name}", None, told, _READ))
     return found
 
 
@@ -86,7 +99,11 @@ def forms(matrix: Matrix, model: str) -> dict[Form, list[str]]:
                 prompt, key = task.system_prompt, f"evaluation.tasks[{number}].system_prompt"
             elif config.evaluation.system_prompt:
                 prompt, key = config.evaluation.system_prompt, "evaluation.system_prompt"
-            names = found.setdefault(Form(run.system_prompt, prompt, trained_key, key), [])
+            rows = tuple(sorted(run.rows.items()))
+            if task.prompt:
+                key = f"evaluation.tasks[{config.evaluation.tasks.index(task)}].prompt"
+            form = Form(run.system_prompt, prompt, trained_key, key, rows, task.prompt)
+            names = found.setdefault(form, [])
             names += [run.name] if run.name not in names else []
     return found
 
@@ -110,14 +127,15 @@ def compare(tokenizer: Any, rows: list[dict[str, Any]], form: Form) -> tuple[boo
                     return False, *refused
             ids, count = tokenize(tokenizer, row["prompt"], row["completion"], form.trained)
             taught.append(ids[:count])
-            fed.append(asked(tokenizer, row["prompt"], form.evaluated))
+            fed.append(asked(tokenizer, question(form.question, row), form.evaluated))
         note = _note(tokenizer, form.trained, fed[0])
     pairs = list(zip(taught, fed, strict=True))
     unequal = [pair for pair in pairs if pair[0] != pair[1]]
     if unequal:
         told = f"{len(unequal)} of {len(rows)} prompts differ"
         told = f"{told}, {_difference(tokenizer, *unequal[0])}"
-        fix = f"leave {form.evaluated_key} out, or give {form.trained_key} the same text"
+        other = "data.rows.prompt" if form.question else form.trained_key
+        fix = f"leave {form.evaluated_key} out, or give {other} the same text"
         return False, told, fix
     told = f"the same {sum(map(len, fed))} token ids in training and evaluation"
     return True, f"{told}{note}", ""
@@ -173,6 +191,8 @@ def _tokenizer(name: str, matrix: Matrix) -> tuple[Any, str]:
     """The base model's tokenizer, or None and why there is none."""
     from transformers import AutoTokenizer
 
+    if name in matrix.missing:
+        return None, matrix.missing[name].what
     model = matrix.config.models[name]
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -180,6 +200,8 @@ def _tokenizer(name: str, matrix: Matrix) -> tuple[Any, str]:
         if path is None:
             options["revision"] = model.revision or "main"
             return AutoTokenizer.from_pretrained(str(model.hub), **options), ""
+        if is_adapter(path):
+            return _tokenizer(str(model.base), matrix)
         if path.is_file():
             options["gguf_file"] = path.name
             path = path.parent

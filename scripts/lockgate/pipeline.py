@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 
 from lockgate import estimates, matrix, models, tools
 from lockgate.errors import LockgateError
-from lockgate.files import digest, locked
+from lockgate.files import digest, locked, read_json
 from lockgate.gates import ORDER, Gates, State
 from lockgate.matrix import Matrix
 from lockgate.stages import chain, run
@@ -152,6 +153,9 @@ class Pipeline:
                 state = State(state.gate, False, "its new version is approved already", False)
             print(self.gates.message(state), file=sys.stderr, flush=True)
 
+    def interrupted(self) -> None:
+        """After a failed job: a word on what there is all the same."""
+
     def item(self, document: str) -> str:
         """Name and digest of one built document."""
         return f"{document}:{digest(self.documents[document])}"
@@ -169,7 +173,10 @@ class MatrixPipeline(Pipeline):
     def __init__(self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> None:
         self.matrix = matrix.read(values, source)
         self.config = self.matrix.config
-        super().__init__(self.matrix, main, dryrun)
+        self.runs = [name for name in self.matrix.runs if name not in self.matrix.blocked]
+        lacking = "; ".join(dict.fromkeys(self.matrix.blocked.values()))
+        blocked = "" if self.runs else f"no run can start: {lacking}"
+        super().__init__(self.matrix, main, dryrun, blocked)
         self.design = tools.get("data", self.config.data.tool, source).design_name
         self.schemas = {"schemas": f"{self.results}/learn/{self.config.data.tool}.json"}
         self.tables = {
@@ -181,9 +188,60 @@ class MatrixPipeline(Pipeline):
             f"{self.results}/data/card.md",
             f"{self.results}/report/results.csv",
             *(f"{self.results}/data/{split}.jsonl" for split in SPLITS),
-            *(f"{self.results}/train/{name}/manifest.json" for name in self.matrix.runs),
-            *(f"{self.results}/eval/{name}/scores.json" for name in self.matrix.runs),
+            *(f"{self.results}/train/{name}/manifest.json" for name in self.runs),
+            *(f"{self.results}/eval/{name}/scores.json" for name in self.runs),
         ]
+
+    @property
+    def shapes(self) -> list[str]:
+        """Shapes of the runs that can start."""
+        return [shape for shape, run in self.matrix.shapes.items() if run.name in self.runs]
+
+    def conclude(self) -> None:
+        super().conclude()
+        if not self.closed:
+            shutil.rmtree(Path(self.results, "report", "partial"), ignore_errors=True)
+
+    def interrupted(self) -> None:
+        """A report on the runs that have scores; the page says which are missing."""
+        done = [name for name in self.runs if self._current(name)]
+        if self.closed or not done:
+            return
+        from lockgate import report
+
+        base, out = Path(self.results), Path(self.results) / "report" / "partial"
+        names = {"html": "report.html", "results": "results.csv", "groups": "groups.csv"}
+        names |= {"estimates": "estimates.csv", "figures": "figures"}
+        try:
+            report.write(
+                base / "plan/plan.json",
+                base / "preview/review.json",
+                base / "data/manifest.json",
+                base / "build/experiment_summary.md",
+                [base / "train" / name / "manifest.json" for name in done],
+                [base / "eval" / name / "scores.json" for name in done],
+                Path(self.ledger),
+                [base / "data" / f"{split}.jsonl" for split in SPLITS[1:]],
+                {key: out / name for key, name in names.items()},
+            )
+        except (LockgateError, OSError) as error:
+            print(f"No report on the finished runs: {error}", file=sys.stderr, flush=True)
+            return
+        page = (out / names["html"]).resolve().as_uri()
+        told = f"{len(done)} of {len(self.matrix.runs)} runs have scores; a report on them: {page}"
+        print(told, file=sys.stderr, flush=True)
+
+    def _current(self, run: str) -> bool:
+        """A run has scores that fit the configuration as it is and its last training."""
+        scores = Path(self.results, "eval", run, "scores.json")
+        manifest = Path(self.results, "train", run, "manifest.json")
+        if not scores.exists() or not manifest.exists():
+            return False
+        if scores.stat().st_mtime < manifest.stat().st_mtime:
+            return False
+        trained = not self.matrix.runs[run].trained
+        trained = trained or read_json(manifest)["item"] == self.item(f"train/{run}")
+        return trained and bool(read_json(scores)["item"] == self.item(f"eval/{run}"))
 
     @property
     def served(self) -> set[str]:
@@ -198,6 +256,25 @@ class MatrixPipeline(Pipeline):
     def smoke_model(self, shape: str) -> str:
         """Manifest of the model that a shape measures."""
         return f"{self.results}/models/{self.matrix.shapes[shape].model}.json"
+
+    @property
+    def evaluations(self) -> list[str]:
+        """Models, each in a precision, whose evaluation the preview measures."""
+        return list(dict.fromkeys(self.matrix.runs[name].untouched for name in self.runs))
+
+    def evaluated_model(self, name: str) -> str:
+        """Manifest of the model of such an evaluation."""
+        return self.run_model(
+            next(run for run in self.runs if self.matrix.runs[run].untouched == name)
+        )
+
+    def evaluated_shapes(self, name: str) -> list[str]:
+        """Measured smoke trainings of the model of such an evaluation."""
+        return [
+            f"{self.results}/preview/train/{shape}.json"
+            for shape in self.shapes
+            if self.matrix.shapes[shape].untouched == name
+        ]
 
     def run_model(self, run: str) -> str:
         """Manifest of the model that a run starts from."""
@@ -215,7 +292,7 @@ class MatrixPipeline(Pipeline):
     @property
     def trained_models(self) -> list[str]:
         """Manifests of the models that runs start from."""
-        names = sorted({run.model for run in self.matrix.runs.values()})
+        names = sorted({self.matrix.runs[name].model for name in self.runs})
         return [f"{self.results}/models/{name}.json" for name in names]
 
     @property
@@ -224,15 +301,16 @@ class MatrixPipeline(Pipeline):
         pieces = [name for name in self.matrix.documents if name != "data/data"]
         return [f"{self.results}/validate/{name}.json" for name in ["data", *pieces]]
 
-    def one_of(self, kind: str) -> str:
-        """Regular expression that matches the names of the runs of one kind."""
-        names = [re.escape(run.name) for run in self.matrix.runs.values() if run.kind == kind]
+    def names(self, trained: bool) -> str:
+        """Regular expression that matches the names of the runs that are trained, or are not."""
+        runs = self.matrix.runs.values()
+        names = [re.escape(run.name) for run in runs if run.trained is trained]
         return "|".join(names) or "(?!)"
 
     @property
     def workload(self) -> list[dict[str, Any]]:
         """What the review needs of each run to estimate it; nothing that changes no time."""
-        return [estimates.workload(run, self.matrix) for run in self.matrix.runs.values()]
+        return [estimates.workload(self.matrix.runs[name], self.matrix) for name in self.runs]
 
 
 class ChainPipeline(Pipeline):

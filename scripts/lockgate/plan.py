@@ -5,12 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, estimates, gates, journal, pages, parity, summary
+from lockgate import estimates, gates, journal, pages, parity, splits, summary
 from lockgate.decision import statement
 from lockgate.files import digest, write_json, write_text
 from lockgate.matrix import Matrix
 
-ESTIMATE_FIELDS = ["run", "phase", "low", "expected", "high", "memory_mb", "disk_mb", "basis"]
+ESTIMATE_FIELDS = [
+    "run",
+    "phase",
+    "low",
+    "expected",
+    "high",
+    "gpu_hours",
+    "memory_mb",
+    "gpu_memory_mb",
+    "disk_mb",
+    "basis",
+]
 
 
 def build(
@@ -54,20 +65,28 @@ def build(
                 "seed": run.seed,
                 "varied": run.varied,
                 "system_prompt": run.system_prompt,
+                "rows": run.rows,
+                "train_rows": run.train_rows,
+                "train_files": run.train_files,
+                "base": run.base,
                 "shape": run.shape,
                 "parameters": run.parameters,
+                "blocked": matrix.blocked.get(run.name),
             }
             for run in matrix.runs.values()
         ],
         "cells": [vars(cell) for cell in matrix.cells],
         "tasks": [task.model_dump() for task in config.evaluation.tasks],
+        "groups": config.evaluation.groups,
         "variables": _variables(matrix),
         "checks": _checks(matrix, resources, rows, log),
+        "questions": _questions(matrix, resources),
         "prerequisites": resources["prerequisites"],
         "resources": config.resources.model_dump(),
         "machine": resources["machine"],
         "estimates": rows,
         "hours": hours,
+        "totals": estimates.totals(rows),
         "versions": {
             name: version
             for record in tools["adapters"].values()
@@ -145,6 +164,21 @@ def _checks(
         check(f"artifacts of {link.step}", True, ", ".join(makers) or "it needs nothing", "")
     for found in parity.checks(matrix):
         check(*found)
+    contexts = {item["name"]: item.get("context_length") for item in resources["resources"]}
+    longest: dict[str, int] = {}
+    for run in matrix.runs.values():
+        if run.trained:
+            longest[run.model] = max(longest.get(run.model, 0), run.parameters["max_length"])
+    for model, length in longest.items():
+        known = contexts.get(model)
+        check(
+            f"longest sequence of {model}",
+            None if known is None else length <= known,
+            f"max_length {length}, {'an unknown' if known is None else f'a {known}'} token context",
+            f"compare with the context length in the model's card (models.{model})"
+            if known is None
+            else f"lower training.parameters.max_length to {known} or less",
+        )
     machine = resources["machine"]
     check(
         "memory of a job",
@@ -201,9 +235,49 @@ def _checks(
                 "raise resources.runtime_minutes; training continues after a stop, from its last "
                 "checkpoint",
             )
+    for job, compared, fix in estimates.memory_warnings(matrix, resources, rows):
+        check(f"memory of {job}", False, compared, fix)
     for item in resources["prerequisites"]:
         check(f"{item['kind']} {item['name']}", False, item["detail"], item["fix"])
     return checks
+
+
+def _questions(matrix: Matrix, resources: dict[str, Any]) -> list[dict[str, str]]:
+    """What the configuration leaves open, with the key that answers it and what holds until then.
+
+    A sanity check answers no scientific question: it is asked only what it needs to run.
+    """
+    config, found = matrix.config, []
+
+    def ask(key: str, question: str, default: str) -> None:
+        found.append({"key": key, "ask": question, "default": default})
+
+    if config.experiment.kind == "experiment":
+        if not config.experiment.decision:
+            rule = "By what rule do the scores decide on the hypothesis?"
+            ask("experiment.decision", rule, "the report gives no verdict")
+        if len(config.training.seeds) == 1:
+            spread = "Are more seeds wanted? With one, chance in training looks like an effect."
+            ask("training.seeds", spread, "one seed; no spread across seeds is known")
+        if not config.training.controls:
+            control = "What are the tuned models compared with, if not with their base models?"
+            ask("training.controls", control, "nothing; scores stand alone")
+        if not _variables(matrix):
+            ask("training.variables", "What varies?", "nothing: one configuration")
+    for name, model in config.models.items():
+        if model.hub and not model.revision:
+            revision = f"Which revision of {model.hub}? A commit never changes."
+            ask(f"models.{name}.revision", revision, "the newest when it is fetched")
+    for number, name in enumerate(config.evaluation.models):
+        if config.models[name].base is None:
+            base = f"Which model was '{name}' made from? Its control is then compared with it."
+            ask(f"models.{name}.base", base, f"evaluation.models[{number}] stands alone")
+    if not _splits(matrix, resources):
+        ask("data.records", "How many records?", "all that the data tool makes; sizes unknown")
+    if resources["machine"]["partitions"] and not config.resources.partition:
+        partitions = ", ".join(resources["machine"]["partitions"])
+        ask("resources.partition", f"Which partition of {partitions}?", "the cluster's own default")
+    return found
 
 
 def _splits(matrix: Matrix, resources: dict[str, Any]) -> dict[str, int]:
@@ -212,7 +286,7 @@ def _splits(matrix: Matrix, resources: dict[str, Any]) -> dict[str, int]:
     section = matrix.config.data
     if counted or not section.records:
         return dict(counted[0]) if counted else {}
-    return data.split_sizes(section.records, section.splits.model_dump())
+    return splits.split_sizes(section.records, section.splits.model_dump())
 
 
 def _short_runs(matrix: Matrix, train: int) -> list[tuple[str, int, int]]:
@@ -224,13 +298,11 @@ def _short_runs(matrix: Matrix, train: int) -> list[tuple[str, int, int]]:
     """
     found: list[tuple[str, int, int]] = []
     for run in matrix.runs.values():
-        if run.kind != "fine-tuned" or not train:
+        if not run.trained or not train:
             continue
-        batch = run.parameters["batch_size"] * run.parameters["gradient_accumulation"]
-        steps, warmup = (
-            -(-train // batch) * run.parameters["epochs"],
-            run.parameters["warmup_steps"],
-        )
+        rows = min(train, run.train_rows or train)
+        steps = estimates.steps(estimates.workload(run, matrix), rows)
+        warmup = run.parameters["warmup_steps"]
         if steps < 3 * warmup:
             found.append((run.name, steps, warmup))
     return found
@@ -253,7 +325,8 @@ def write(plan: dict[str, Any], outputs: dict[str, str], logs: list[Path | str])
     fields = ["name", "kind", "model", "seed", *plan["variables"]]
     write_text(outputs["runs"], estimates.to_csv(runs, list(dict.fromkeys(fields))))
     write_text(outputs["cells"], estimates.to_csv(plan["cells"], ["run", "task", "epoch"]))
-    flat = [{**item, **item["seconds"]} for item in plan["estimates"]]
+    everything = {"phase": "all", **plan["totals"]}
+    flat = [{**item, **item["seconds"]} for item in [*plan["estimates"], everything]]
     write_text(outputs["estimates"], estimates.to_csv(flat, ESTIMATE_FIELDS))
     write_text(outputs["design_log"], journal.render(logs))
     write_json(outputs["plan"], plan)

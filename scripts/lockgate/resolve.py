@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 from lockgate import data, models, tools, weights
 from lockgate.config import Common
+from lockgate.documents import own_rows
 from lockgate.errors import LockgateError
-from lockgate.files import locked, read_json, write_json
+from lockgate.files import digest, locked, read_json, write_json
+from lockgate.groups import check_fields
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
 from lockgate.stages.chain import Chain
@@ -81,6 +83,7 @@ def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -
     ]
     records += [_model(name, matrix) for name in config.models]
     records += _data(matrix)
+    records += _tasks(matrix)
     if config.data.endpoint and config.data.endpoint.url:
         records.append(_endpoint(config.data.endpoint, "data.endpoint.url"))
     machine = measure(config)
@@ -158,9 +161,13 @@ def _status(record: dict[str, Any]) -> dict[str, Any]:
 
 def _model(name: str, experiment: Matrix | Chain) -> dict[str, Any]:
     record: dict[str, Any] = {"kind": "model", "name": name}
-    path = models.locate(name, experiment.config.models[name], experiment.source)
+    entry = experiment.config.models[name]
+    lacking = models.lacking(name, entry, experiment.source)
+    if lacking:
+        return {**record, "status": "missing", "detail": lacking.what, "fix": lacking.hint}
+    path = models.locate(name, entry, experiment.source)
     if path is None:
-        hub = experiment.config.models[name].hub
+        hub = entry.hub
         return {
             **record,
             "status": "not checked",
@@ -188,8 +195,33 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
         record["bytes"] = path.stat().st_size
         if str(path) == matrix.config.data.files:
             # every row now: an error at the last one would come after the expensive part
-            prompts = {run.system_prompt for run in matrix.runs.values()}
-            record |= data.inspect_file(matrix.config.data, path, prompts, matrix.source)
+            runs = matrix.runs.values()
+            prompts = {run.system_prompt for run in runs}
+            section, source = matrix.config.data, matrix.source
+            own = {digest(one): one for one in (own_rows(run, matrix.config) for run in runs)}
+            tasks = [task.model_dump() for task in matrix.config.evaluation.tasks]
+            record |= data.inspect_file(section, path, prompts, source, own.values(), tasks)
+            check_fields(matrix.config.evaluation.groups, record["fields"], source)
+        records.append(record)
+    return records
+
+
+def _tasks(matrix: Matrix) -> list[dict[str, Any]]:
+    """Every task, asked of the tool itself: the user's own file imports and has the task."""
+    config, records = matrix.config, []
+    adapter = tools.get("evaluation", config.evaluation.tool, matrix.source)
+    built = {
+        task["name"]: {**document["config"], "tasks": [task]}
+        for name, document in matrix.documents.items()
+        if name.startswith("eval/")
+        for task in document["config"]["tasks"]
+    }
+    for task in config.evaluation.tasks:
+        record = {"kind": "task", "name": task.name, "status": "found"}
+        try:
+            adapter.validate(built[task.name], Path("."))
+        except LockgateError as error:
+            record |= {"status": "missing", "detail": error.what, "fix": error.hint}
         records.append(record)
     return records
 

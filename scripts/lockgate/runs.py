@@ -11,8 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lockgate import data
 from lockgate.config import Config, Parameters
+from lockgate.config.data import Data, Rows
 from lockgate.config.evaluation import Task
+from lockgate.config.section import Section
 from lockgate.config.training import Training
 from lockgate.errors import LockgateError
 from lockgate.files import digest
@@ -29,6 +32,16 @@ SHAPE_FIELDS = (
 )
 """Parameters that decide speed and memory."""
 
+DATA_FIELDS = (
+    *("data.train_rows", "data.train_files"),
+    *("data.rows.prompt", "data.rows.completion"),
+)
+"""Keys of the data that a run may have of its own: they leave records and splits as they are,
+so all runs are measured on the same samples."""
+
+_ASKED = ("precision", "system_prompt", "data.rows.prompt", "data.rows.completion")
+"""What a control has in common with its tuned runs, besides the model."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -36,13 +49,18 @@ class Run:
 
     Attributes:
         name: unique and file-safe, `{model}_{what varies}`.
-        kind: `fine-tuned` or `control`.
+        kind: `fine-tuned`, `control` (a base model, untouched) or `eval-only` (a checkpoint that
+            is there already).
         model: a name under `models`.
-        parameters: every training parameter (a control has only the precision).
-        seed: None for a control.
+        parameters: every training parameter (a run that is not trained has only the precision).
+        seed: None for a run that is not trained.
         varied: the variables' values in this run.
-        shape: name of the smoke shape that measures it; None for a control.
+        shape: name of the smoke shape that measures it; None for a run that is not trained.
         system_prompt: of its rows, and of its evaluation where that names none.
+        train_rows: it is trained on that many rows; None: on all.
+        train_files: the dataset that it is trained on; None: the training split.
+        rows: its own templates of rows, `prompt` or `completion` or both.
+        base: the model whose control it is compared with.
     """
 
     name: str
@@ -53,11 +71,25 @@ class Run:
     varied: dict[str, Any] = field(default_factory=dict)
     shape: str | None = None
     system_prompt: str | None = None
+    train_rows: int | None = None
+    train_files: str | None = None
+    rows: dict[str, str] = field(default_factory=dict)
+    base: str | None = None
+
+    @property
+    def trained(self) -> bool:
+        """It is trained in this experiment."""
+        return self.kind == "fine-tuned"
+
+    @property
+    def untouched(self) -> str:
+        """Name of the preview's evaluation of its model as it is, in its precision."""
+        return f"{self.model}_{self.parameters['precision']}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation: run x task x epoch (a control has no epoch)."""
+    """One evaluation: run x task x epoch (a run that is not trained has no epoch)."""
 
     run: str
     task: str
@@ -76,26 +108,40 @@ def span(config: Config, source: str) -> list[Run]:
     default = training.model or next(iter(config.models))
     combinations = _combinations(config, source)
     runs = _controls(config, combinations, default) if training.controls else []
+    runs += _checkpoints(config, source)
     total = len(runs) + len(combinations) * len(training.seeds)
     if total > training.max_runs:
         raise LockgateError(
-            f"{total} runs: {len(runs)} controls, and {len(combinations)} combinations with "
-            f"{len(training.seeds)} seeds; at most {training.max_runs} are allowed",
+            f"{total} runs: {len(runs)} without training, and {len(combinations)} combinations "
+            f"with {len(training.seeds)} seeds; at most {training.max_runs} are allowed",
             where=f"{source}: training.max_runs",
             hint="vary less, exclude combinations, or raise the limit",
         )
     for varied in combinations:
         for seed in training.seeds:
             chosen = {key: value for key, value in varied.items() if key != "model"}
-            own = {key: value for key, value in chosen.items() if key != "system_prompt"}
+            own = {key: value for key, value in chosen.items() if key in Parameters.model_fields}
             parameters = {**training.parameters.model_dump(), **own}
             model = varied.get("model", default)
             label = {**chosen, **({"seed": seed} if len(training.seeds) > 1 else {})}
             name = "_".join([model, *(_slug(key, value) for key, value in label.items())])
             name = name if label else f"{model}_fine-tuned"
-            shape = _shape(config, model, parameters)
-            prompt = varied.get("system_prompt", training.system_prompt)
-            runs.append(Run(name, "fine-tuned", model, parameters, seed, varied, shape, prompt))
+            runs.append(
+                Run(
+                    name=name,
+                    kind="fine-tuned",
+                    model=model,
+                    parameters=parameters,
+                    seed=seed,
+                    varied=varied,
+                    shape=_shape(config, model, parameters),
+                    system_prompt=varied.get("system_prompt", training.system_prompt),
+                    train_rows=varied.get("data.train_rows", config.data.train_rows),
+                    train_files=varied.get("data.train_files", config.data.train_files),
+                    rows=_rows(varied),
+                    base=model,
+                )
+            )
     names = Counter(run.name for run in runs)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice:
@@ -146,22 +192,15 @@ def _combinations(config: Config, source: str) -> list[dict[str, Any]]:
 
 
 def _controls(config: Config, combinations: list[dict[str, Any]], default: str) -> list[Run]:
-    """Each base model as it is asked in the runs: with each precision and system prompt."""
+    """Each base model as it is asked in the runs: with each precision and each prompt."""
     training = config.training
-    usual = {
-        "model": default,
-        "precision": training.parameters.precision,
-        "system_prompt": training.system_prompt,
-    }
+    usual = {"precision": training.parameters.precision, "system_prompt": training.system_prompt}
     asked: list[dict[str, Any]] = []
     for varied in combinations:
-        one = {key: varied.get(key, value) for key, value in usual.items()}
+        one = {key: varied.get(key, usual.get(key)) for key in _ASKED}
+        one["model"] = varied.get("model", default)
         asked += [one] if one not in asked else []
-    several = [
-        key
-        for key in ("precision", "system_prompt")
-        if len({digest(one[key]) for one in asked}) > 1
-    ]
+    several = [key for key in _ASKED if len({digest(one[key]) for one in asked}) > 1]
     return [
         Run(
             name="_".join([f"{one['model']}_control", *(_slug(key, one[key]) for key in several)]),
@@ -169,9 +208,36 @@ def _controls(config: Config, combinations: list[dict[str, Any]], default: str) 
             model=one["model"],
             parameters={"precision": one["precision"]},
             system_prompt=one["system_prompt"],
+            rows=_rows(one),
+            base=one["model"],
         )
         for one in asked
     ]
+
+
+def _checkpoints(config: Config, source: str) -> list[Run]:
+    """The models that are evaluated as they are, beside what is trained here."""
+    found = []
+    for number, name in enumerate(config.evaluation.models):
+        where = f"{source}: evaluation.models[{number}]"
+        _value("model", name, config, where)
+        found.append(
+            Run(
+                name=f"{name}_eval-only",
+                kind="eval-only",
+                model=name,
+                parameters={"precision": config.training.parameters.precision},
+                system_prompt=config.training.system_prompt,
+                base=config.models[name].base,
+            )
+        )
+    return found
+
+
+def _rows(varied: dict[str, Any]) -> dict[str, str]:
+    """A run's own templates of rows."""
+    own = {key: varied.get(f"data.rows.{key}") for key in ("prompt", "completion")}
+    return {key: value for key, value in own.items() if value is not None}
 
 
 def tasks(run: Run, config: Config) -> list[Task]:
@@ -181,7 +247,7 @@ def tasks(run: Run, config: Config) -> list[Task]:
 
     def fits(key: str, value: Any) -> bool:
         wanted = value if isinstance(value, list) else [value]
-        return has[key] in wanted if key in has else run.kind == "control"
+        return has[key] in wanted if key in has else not run.trained
 
     return [
         task
@@ -196,11 +262,11 @@ def check_tasks(runs: list[Run], config: Config, source: str) -> None:
     Raises:
         LockgateError: naming the key, or the run.
     """
-    tuned = [run for run in runs if run.kind != "control"]
+    tuned = [run for run in runs if run.trained]
     for number, task in enumerate(config.evaluation.tasks):
         where = f"{source}: evaluation.tasks[{number}].only"
         for key in task.only:
-            known = ["model", "seed", "system_prompt", *Parameters.model_fields]
+            known = ["seed", *_known()]
             if key not in known:
                 raise _unknown(key, known, f"{where}.{key}", "parameter")
         if not any(task in tasks(run, config) for run in tuned):
@@ -221,9 +287,8 @@ def check_tasks(runs: list[Run], config: Config, source: str) -> None:
 def _values(name: str, values: list[Any], config: Config, source: str) -> list[Any]:
     """A variable's values, checked like the parameter they stand for."""
     where = f"{source}: training.variables.{name}"
-    known = ["model", "system_prompt", *Parameters.model_fields]
-    if name not in known:
-        raise _unknown(name, known, where, "training parameter")
+    if name not in _known():
+        raise _unknown(name, _known(), where, "field that can vary")
     if not values:
         raise LockgateError("it has no value", where=where, hint="give at least one, or remove it")
     return [
@@ -242,21 +307,38 @@ def _value(name: str, value: Any, config: Config, where: str) -> Any:
                 hint=f"models has: {', '.join(config.models)}",
             )
         return value
-    section: type[Parameters] | type[Training] = Parameters
-    if name == "system_prompt":
-        section = Training
-    elif name not in Parameters.model_fields:
-        known = ["model", "system_prompt", *Parameters.model_fields]
-        raise _unknown(name, known, where, "training parameter")
-    required = {"tool": config.training.tool} if section is Training else {}
+    if name not in _known():
+        raise _unknown(name, _known(), where, "field that can vary")
+    section, key, rest = _place(name, config)
     try:
-        return getattr(section.model_validate({**required, name: value}), name)
+        checked = getattr(section.model_validate({**rest, key: value}), key)
+        if section is Rows:
+            data.compile_rows({key: checked})
+        return checked
     except ValidationError as error:
         raise LockgateError(
             f"{value!r}: {error.errors()[0]['msg']}",
             where=where,
-            hint=f"{name}: {section.model_fields[name].description}",
+            hint=f"{name}: {section.model_fields[key].description}",
         ) from None
+    except LockgateError as error:
+        raise LockgateError(error.what, where=where, hint=error.hint) from None
+
+
+def _place(name: str, config: Config) -> tuple[type[Section], str, dict[str, Any]]:
+    """The section and the key of what varies, and what else that section has to have."""
+    if name in ("data.train_rows", "data.train_files"):
+        return Data, name.removeprefix("data."), {"tool": config.data.tool, "files": "any"}
+    if name in DATA_FIELDS:
+        return Rows, name.removeprefix("data.rows."), {"prompt": "any", "completion": "any"}
+    if name == "system_prompt":
+        return Training, name, {"tool": config.training.tool}
+    return Parameters, name, {}
+
+
+def _known() -> list[str]:
+    """Everything that can vary between runs."""
+    return ["model", "system_prompt", *Parameters.model_fields, *DATA_FIELDS]
 
 
 def _unknown(name: str, known: list[str], where: str, what: str) -> LockgateError:
@@ -273,24 +355,40 @@ def _slug(key: str, value: Any) -> str:
     text = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or digest(value)
     if len(text) > 40:
         text = f"{text[:30].rstrip('-.')}-{digest(value)[:8]}"
-    return f"{key.replace('_', '-')}-{text}"
+    return f"{re.sub('[._]', '-', key.removeprefix('data.'))}-{text}"
 
 
-def epochs(run: Run, config: Config, source: str) -> list[int | None]:
-    """Epochs at which a run is evaluated, counted from 0; a control has none: `[None]`."""
-    if run.kind == "control":
-        return [None]
-    last = int(run.parameters["epochs"]) - 1
-    if config.evaluation.epochs == "last":
-        return [last]
-    for index, epoch in enumerate(config.evaluation.epochs):
-        if epoch > last:
-            raise LockgateError(
-                f"run '{run.name}' has no epoch {epoch}: its last is {last} (they count from 0)",
-                where=f"{source}: evaluation.epochs[{index}]",
-                hint="raise training.parameters.epochs, or leave the epoch out",
-            )
-    return list(dict.fromkeys(config.evaluation.epochs))
+def cells(run: Run, config: Config, source: str) -> list[Cell]:
+    """Each task and each epoch at which a run is measured.
+
+    Epochs count from 0; a run that is not trained has none.
+
+    Raises:
+        LockgateError: if an epoch will not exist.
+    """
+    found = []
+    for task in tasks(run, config):
+        epochs: list[int | None] = [None]
+        if run.trained:
+            last = int(run.parameters["epochs"]) - 1
+            wanted, key = config.evaluation.epochs, "evaluation.epochs"
+            if task.epochs is not None:
+                number = config.evaluation.tasks.index(task)
+                wanted, key = task.epochs, f"evaluation.tasks[{number}].epochs"
+            if isinstance(wanted, list):
+                epochs = list(dict.fromkeys(wanted))
+            else:
+                epochs = [last] if wanted == "last" else list(range(last + 1))
+            for index, epoch in enumerate(epochs):
+                if epoch is not None and epoch > last:
+                    raise LockgateError(
+                        f"run '{run.name}' has no epoch {epoch}: its last is {last} (they count "
+                        "from 0)",
+                        where=f"{source}: {key}[{index}]",
+                        hint="raise training.parameters.epochs, or leave the epoch out",
+                    )
+        found += [Cell(run.name, task.name, epoch) for epoch in epochs]
+    return found
 
 
 def _shape(config: Config, model: str, parameters: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ _FIELDS = {
     "runs": "runs",
     "resources": "resources",
     "machine": "machine",
+    "questions": "questions",
     "prerequisites": "prerequisites",
     "tasks": "tasks",
     "evaluations": "cells",

@@ -65,21 +65,27 @@ def inspect_weights(path: Path) -> dict[str, Any]:
     """What a model directory or a `.gguf` file holds, read from its headers in well under 1 s.
 
     Returns:
-        `parameters`, `architecture`, `context_length`, `bytes` (of the weights),
-        `tokenizer_sha256`, `chat_template_sha256` (each None where there is none) and
-        `problems`: what is missing or broken, one sentence each.
+        `parameters`, `architecture`, `context_length`, `dimensions` (`hidden`, `layers`,
+        `vocabulary`), `bytes` (of the weights),
+        `tokenizer_sha256`, `chat_template_sha256` (each None where there is none),
+        `adapter` (it is one, without a model or a tokenizer of its own) and `problems`: what is
+        missing or broken, one sentence each.
     """
     report: dict[str, Any] = {
         "parameters": None,
         "architecture": None,
         "context_length": None,
+        "dimensions": None,
         "bytes": 0,
         "tokenizer_sha256": None,
         "chat_template_sha256": None,
+        "adapter": is_adapter(path),
         "problems": [],
     }
     try:
-        if path.is_dir():
+        if report["adapter"]:
+            _inspect_adapter(path, report)
+        elif path.is_dir():
             _inspect_directory(path, report)
         elif path.is_file():
             _inspect_gguf(path, report)
@@ -87,9 +93,14 @@ def inspect_weights(path: Path) -> dict[str, Any]:
             report["problems"].append(f"{path} does not exist")
     except (ValueError, KeyError, TypeError, struct.error, OSError) as error:
         report["problems"].append(f"{path} is damaged or cut short ({error})")
-    if report["tokenizer_sha256"] is None and not report["problems"]:
+    if report["tokenizer_sha256"] is None and not report["problems"] and not report["adapter"]:
         report["problems"].append(f"{path} has no tokenizer")
     return report
+
+
+def is_adapter(path: Path) -> bool:
+    """The directory holds an adapter (PEFT), and no model."""
+    return (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
 
 
 def weights_digest(path: Path) -> str:
@@ -131,6 +142,8 @@ def _inspect_directory(path: Path, report: dict[str, Any]) -> None:
     text = config.get("text_config") or config
     report["architecture"] = config.get("model_type")
     report["context_length"] = text.get("max_position_embeddings") or text.get("n_positions")
+    keys = ("hidden_size", "num_hidden_layers", "vocab_size")
+    report["dimensions"] = _dimensions(*(text.get(key) for key in keys))
 
     weights = sorted(path.glob("*.safetensors"))
     index = _json_object(path / "model.safetensors.index.json")
@@ -154,6 +167,16 @@ def _inspect_directory(path: Path, report: dict[str, Any]) -> None:
     template = _chat_template(path)
     if template is not None:
         report["chat_template_sha256"] = hashlib.sha256(template.encode()).hexdigest()
+
+
+def _inspect_adapter(path: Path, report: dict[str, Any]) -> None:
+    report["architecture"] = (_json_object(path / "adapter_config.json") or {}).get("peft_type")
+    weights = path / "adapter_model.safetensors"
+    if not weights.is_file():
+        report["problems"].append(f"{path} has no {weights.name}")
+        return
+    report["bytes"] = weights.stat().st_size
+    report["parameters"] = _safetensors_parameters(weights)
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:
@@ -213,12 +236,20 @@ def _inspect_gguf(path: Path, report: dict[str, Any]) -> None:
                 tokenizer.update(data[start:at])
         report["parameters"] = _gguf_parameters(data, at, tensors)
     report["architecture"] = values.get("general.architecture")
-    report["context_length"] = values.get(f"{report['architecture']}.context_length")
+    name = report["architecture"]
+    report["context_length"] = values.get(f"{name}.context_length")
+    keys = ("embedding_length", "block_count", "vocab_size")
+    report["dimensions"] = _dimensions(*(values.get(f"{name}.{key}") for key in keys))
     if "tokenizer.ggml.tokens" in values:
         report["tokenizer_sha256"] = tokenizer.hexdigest()
     template = values.get("tokenizer.chat_template")
     if template is not None:
         report["chat_template_sha256"] = hashlib.sha256(template.encode()).hexdigest()
+
+
+def _dimensions(hidden: Any, layers: Any, vocabulary: Any) -> dict[str, int] | None:
+    sizes = {"hidden": hidden, "layers": layers, "vocabulary": vocabulary}
+    return sizes if all(isinstance(size, int) for size in sizes.values()) else None
 
 
 def _gguf_string(data: mmap.mmap, at: int) -> tuple[str, int]:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lockgate import data, jobs, matrix, resolve, tools
+from lockgate import data, jobs, matrix, resolve, splits, tools
 from lockgate.config.data import Data
 from lockgate.errors import LockgateError
-from lockgate.files import read_json, read_jsonl, write_json, write_yaml
+from lockgate.files import file_digest, read_json, read_jsonl, write_json, write_yaml
 from lockgate.records import SPLIT
 
 TEMPLATES = {"prompt": "{{ a }} + {{ b }} =", "completion": "{{ sum }}"}
@@ -70,7 +70,7 @@ def test_no_record_is_refused():
 
 
 def test_splits_have_the_sizes_asked_for_and_every_row_once():
-    made = data.split(hundred(), SHARES, seed=1)
+    made = splits.split(hundred(), SHARES, seed=1)
     assert {name: len(part) for name, part in made.items()} == {
         "train": 70,
         "validation": 10,
@@ -82,10 +82,10 @@ def test_splits_have_the_sizes_asked_for_and_every_row_once():
 
 
 def test_splits_depend_on_the_seed_alone():
-    made = data.split(hundred(), SHARES, seed=1)
-    assert made == data.split(hundred(), SHARES, seed=1)
-    assert made != data.split(hundred(), SHARES, seed=2)
-    turned = data.split(hundred()[::-1], SHARES, seed=1)
+    made = splits.split(hundred(), SHARES, seed=1)
+    assert made == splits.split(hundred(), SHARES, seed=1)
+    assert made != splits.split(hundred(), SHARES, seed=2)
+    turned = splits.split(hundred()[::-1], SHARES, seed=1)
     assert {row["id"] for row in turned["test"]} == {row["id"] for row in made["test"]}
 
 
@@ -93,7 +93,7 @@ def test_splits_depend_on_the_seed_alone():
 def test_rows_with_the_same_prompt_stay_together(seed):
     prompts = [f"question {number % 30}" for number in range(100)]
     prompts[::7] = [f" {prompt.upper()}\n" for prompt in prompts[::7]]
-    made = data.split(rows(*prompts), SHARES, seed)
+    made = splits.split(rows(*prompts), SHARES, seed)
     seen = {name: {row["prompt"].strip().lower() for row in part} for name, part in made.items()}
     assert sum(map(len, made.values())) == 100
     assert not seen["train"] & seen["test"]
@@ -111,14 +111,14 @@ def test_rows_with_the_same_prompt_stay_together(seed):
 )
 def test_a_split_without_a_row_is_refused(prompts, shares, split):
     with pytest.raises(LockgateError) as error:
-        data.split(rows(*prompts), shares, seed=0)
+        splits.split(rows(*prompts), shares, seed=0)
     assert error.value.what == f"{len(prompts)} records leave nothing for the {split} split"
     assert error.value.where == "data.splits"
     assert error.value.hint
 
 
 def test_no_validation_split_may_be_asked_for():
-    made = data.split(hundred(), {"train": 0.8, "validation": 0.0, "test": 0.2}, seed=0)
+    made = splits.split(hundred(), {"train": 0.8, "validation": 0.0, "test": 0.2}, seed=0)
     assert made["validation"] == []
 
 
@@ -127,7 +127,7 @@ def test_no_validation_split_may_be_asked_for():
     [(["a", "b"], 0), (["a", "A ", "a"], 2), (["a  b", "a b", "c", "C"], 2), ([], 0)],
 )
 def test_duplicates_are_rows_with_an_earlier_prompt(prompts, count):
-    assert data.duplicates(rows(*prompts)) == count
+    assert splits.duplicates(rows(*prompts)) == count
 
 
 @pytest.mark.parametrize("template", ["{{ a + 1 }}", "{{ 1 / 0 }}"])
@@ -189,7 +189,7 @@ def versions(start, count):
 @pytest.mark.parametrize("seed", range(5))
 def test_near_duplicates_stay_together_and_none_is_dropped(seed):
     prompts = sum((versions(100 * kind, 3) for kind in range(20)), [])
-    made = data.split(rows(*prompts), SHARES, seed, similarity=0.8)
+    made = splits.split(rows(*prompts), SHARES, seed, similarity=0.8)
     assert sum(map(len, made.values())) == 60
     kinds = {name: {row["prompt"].split()[0] for row in part} for name, part in made.items()}
     assert sum(map(len, kinds.values())) == 20
@@ -198,7 +198,7 @@ def test_near_duplicates_stay_together_and_none_is_dropped(seed):
         "validation": 6,
         "test": 12,
     }
-    alone = data.split(rows(*prompts), SHARES, seed, similarity=1)
+    alone = splits.split(rows(*prompts), SHARES, seed, similarity=1)
     apart = {name: {row["prompt"].split()[0] for row in part} for name, part in alone.items()}
     assert apart["train"] & apart["test"]
 
@@ -206,14 +206,14 @@ def test_near_duplicates_stay_together_and_none_is_dropped(seed):
 def test_a_large_group_does_not_fill_a_small_split():
     prompts = [*versions(0, 60), *(f"question {number}" for number in range(40))]
     for seed in range(5):
-        made = data.split(rows(*prompts), SHARES, seed, similarity=0.8)
+        made = splits.split(rows(*prompts), SHARES, seed, similarity=0.8)
         assert len(made["test"]) == 20
         assert len(made["validation"]) == 10
 
 
 def test_a_split_smaller_than_every_group_gets_the_smallest():
     prompts = ["a", "a", "a", "b", "b"]
-    made = data.split(rows(*prompts), {"train": 0.8, "validation": 0, "test": 0.2}, seed=0)
+    made = splits.split(rows(*prompts), {"train": 0.8, "validation": 0, "test": 0.2}, seed=0)
     assert [row["prompt"] for row in made["test"]] == ["b", "b"]
     assert [row["prompt"] for row in made["train"]] == ["a", "a", "a"]
 
@@ -222,19 +222,19 @@ def test_rows_all_alike_are_refused_with_their_reason():
     # of these, the first and the last words differ: they are no template's
     prompts = [f"{n} " + " ".join(words(0, 40)) + f" {n}" for n in range(100)]
     with pytest.raises(LockgateError) as error:
-        data.split(rows(*prompts), SHARES, seed=0, similarity=0.8)
+        splits.split(rows(*prompts), SHARES, seed=0, similarity=0.8)
     assert error.value.what == "100 records leave nothing for the test split"
     assert "near-duplicates, 1 group(s) in all" in error.value.hint
     assert "data.similarity" in error.value.hint
-    made = data.split(rows(*prompts), SHARES, seed=0, similarity=1)
+    made = splits.split(rows(*prompts), SHARES, seed=0, similarity=1)
     assert len(made["test"]) == 20
 
 
 def test_near_duplicates_are_counted_beside_duplicates():
     prompts = [*versions(0, 3), *versions(100, 2), versions(100, 1)[0], "a", "a", "b"]
-    assert data.near_duplicates(rows(*prompts), 0.8) == {"rows": 6, "groups": 2}
-    assert data.near_duplicates(rows(*prompts), 1) == {"rows": 0, "groups": 0}
-    assert data.duplicates(rows(*prompts)) == 2
+    assert splits.near_duplicates(rows(*prompts), 0.8) == {"rows": 6, "groups": 2}
+    assert splits.near_duplicates(rows(*prompts), 1) == {"rows": 0, "groups": 0}
+    assert splits.duplicates(rows(*prompts)) == 2
 
 
 def given(train, test, validation=()):
@@ -243,7 +243,7 @@ def given(train, test, validation=()):
 
 
 def test_the_splits_of_a_file_are_kept_as_they_are():
-    made = data.split(given(["a", "b", "b"], ["c"], ["c", "d"]), SHARES, 0, 0.8)
+    made = splits.split(given(["a", "b", "b"], ["c"], ["c", "d"]), SHARES, 0, 0.8)
     assert {name: [row["prompt"] for row in part] for name, part in made.items()} == {
         "test": ["c"],
         "validation": ["c", "d"],
@@ -256,7 +256,7 @@ def test_a_held_out_split_that_leaks_is_refused(name):
     near, other = versions(0, 2)
     parts = {"test": ["c"], name: ["x", " B ", near, "b", "B"]}
     with pytest.raises(LockgateError) as error:
-        data.split(given(["a", "b", other], **parts), SHARES, 0, 0.8)
+        splits.split(given(["a", "b", other], **parts), SHARES, 0, 0.8)
     assert error.value.what == (
         f"4 of 5 {name} rows have the prompt of a train row, or nearly the same: "
         f"{name} row 2 as train row 2, {name} row 3 as train row 3, {name} row 4 as train row 2, "
@@ -265,7 +265,7 @@ def test_a_held_out_split_that_leaks_is_refused(name):
     assert error.value.where == "data.files"
     assert "remove them" in error.value.hint
     with pytest.raises(LockgateError, match=f"3 of 5 {name} rows"):
-        data.split(given(["a", "b", other], **parts), SHARES, 0, similarity=1)
+        splits.split(given(["a", "b", other], **parts), SHARES, 0, similarity=1)
 
 
 OWN = {
@@ -285,7 +285,11 @@ def write(path, value):
 
 def test_the_shares_are_those_of_a_file_with_its_own_splits(tmp_path):
     own = data.own_splits(section(), write(tmp_path / "own.json", OWN), "my.yaml")
-    assert data.split_sizes(8, own.splits.model_dump()) == {"train": 5, "validation": 0, "test": 3}
+    assert splits.split_sizes(8, own.splits.model_dump()) == {
+        "train": 5,
+        "validation": 0,
+        "test": 3,
+    }
 
 
 def test_a_file_without_its_own_splits_changes_nothing(tmp_path):
@@ -311,6 +315,8 @@ def test_what_a_file_holds_is_counted(tmp_path):
     own = data.own_splits(section(), path, "my.yaml")
     assert data.inspect_file(own, path, {None}, "my.yaml") == {
         "rows": 8,
+        "fields": ["input", "output"],
+        "sha256": file_digest(path),
         "characters": 5 * 11 + 3 * 8,
         "splits": {"train": 5, "validation": 0, "test": 3},
         "duplicates": 0,
@@ -388,7 +394,9 @@ def test_a_file_with_its_own_splits_goes_through_the_experiment(project, tmp_pat
     adapter = tools.get("data", "dataset", "test")
     document = made.documents["data/data"]
     records = adapter.generate(Path("build/design.yaml"), document, 0, None, tmp_path)
-    write_json("shard.json", {"records": records, "versions": {}, "seconds": 1.0})
+    write_json(
+        "shard.json", {"records": records, "versions": {}, "seconds": 1.0, "peak_memory_mb": 1}
+    )
     jobs.assemble(Path("build/data.yaml"), [Path("shard.json")], "e", Path("data"))
     manifest = read_json("data/manifest.json")
     assert manifest["rows"] == {"train": 5, "validation": 0, "test": 3}
@@ -423,3 +431,59 @@ def test_chats_of_an_experiment_have_the_runs_system_prompt(project):
     assert error.value.where == f"{project.source}: training.system_prompt"
     fitting = project.read(data=section, training__system_prompt="Be kind.")
     assert resolve._data(fitting)[0]["rows"] == 20
+
+
+ROWS = [
+    {"id": "a", "prompt": "one", "completion": "1", "fields": {"word": "one", "kind": "odd"}},
+    {"id": "b", "prompt": "two", "completion": "2", "fields": {"word": "two", "kind": "even"}},
+]
+
+
+def test_rows_get_another_prompt_and_keep_the_rest():
+    made = data.revise(ROWS, {"prompt": "{{ kind }}: {{ prompt }}"}, "rows.jsonl")
+    assert [row["prompt"] for row in made] == ["odd: one", "even: two"]
+    assert [(row["id"], row["completion"]) for row in made] == [("a", "1"), ("b", "2")]
+    assert data.revise(ROWS, {}, "rows.jsonl") == ROWS
+    with pytest.raises(LockgateError, match="'colour' is undefined .data.rows.prompt"):
+        data.revise(ROWS, {"prompt": "{{ colour }}"}, "rows.jsonl")
+
+
+def own(**changes):
+    """What a run has of its own."""
+    return {"rows": {}, "train_rows": None, "train_files": None, **changes}
+
+
+def test_templates_that_make_held_out_prompts_of_trained_ones_are_refused():
+    parts = {"train": ROWS[:1], "validation": [], "test": ROWS[1:]}
+    assert data.own_rows(own(), parts, "my.yaml") == parts
+    told = data.own_rows(own(rows={"prompt": "Say {{ word }}"}), parts, "my.yaml")
+    assert told["test"][0]["prompt"] == "Say two"
+    with pytest.raises(LockgateError, match="1 of 1 held-out rows have the prompt of a train row"):
+        data.own_rows(own(rows={"prompt": "What is it?"}), parts, "my.yaml")
+
+
+def test_a_run_may_be_trained_on_other_rows_but_not_on_held_out_ones(tmp_path):
+    path = tmp_path / "more.json"
+    write(path, [{"prompt": f"{word} more", "completion": "3"} for word in ("three", "four")])
+    parts = {"train": ROWS[:1], "validation": [], "test": ROWS[1:]}
+    other = own(train_files=str(path), projection=None, similarity=0.8)
+    made = data.own_rows({**other, "train_rows": 1}, parts, "my.yaml")
+    assert [row["prompt"] for row in made["train"]] == ["three more"]
+    assert made["test"] == ROWS[1:]
+    write(path, [{"prompt": "three", "completion": "3"}, {"prompt": "Two", "completion": "2"}])
+    with pytest.raises(LockgateError, match="data.train_files: 1 of 1 held-out rows have the"):
+        data.own_rows(other, parts, "my.yaml")
+
+
+def test_what_runs_have_of_their_own_is_checked_on_every_row(tmp_path):
+    path = write(tmp_path / "own.json", OWN)
+    whole = data.own_splits(section(), path, "my.yaml")
+    good = own(rows={"prompt": "Say: {{ input }}"}, train_rows=5)
+    data.inspect_file(whole, path, {None}, "my.yaml", [good])
+    for changes, said in [
+        ({"rows": {"prompt": "Say it."}}, "held-out rows have the prompt of a train row"),
+        ({"rows": {"prompt": "{{ colour }}"}}, "'colour' is undefined"),
+        ({"train_rows": 6}, "6 rows to train on are wanted, there are 5"),
+    ]:
+        with pytest.raises(LockgateError, match=said):
+            data.inspect_file(whole, path, {None}, "my.yaml", [good, own(**changes)])

@@ -104,12 +104,12 @@ def test_runs_of_one_shape_are_measured_once(project):
         ),
         (
             {"training__variables": {"lerning_rate": [1]}},
-            "training.variables.lerning_rate: there is no training parameter 'lerning_rate'\n"
+            "training.variables.lerning_rate: there is no field that can vary 'lerning_rate'\n"
             "Hint: did you mean 'learning_rate'?",
         ),
         (
             {"training__variables": {"zzz": [1]}},
-            "training.variables.zzz: there is no training parameter 'zzz'\nHint: there are: model,",
+            "training.variables.zzz: there is no field that can vary 'zzz'\nHint: there are: ",
         ),
         ({"training__variables": {"epochs": []}}, "training.variables.epochs: it has no value"),
         (
@@ -149,13 +149,8 @@ def test_runs_of_one_shape_are_measured_once(project):
             "training.model: several models are given, and none is named for training",
         ),
         (
-            {"models__tiny": {"path": "models/gone"}},
-            "models.tiny.path: models/gone is neither a model directory nor a .gguf file",
-        ),
-        (
-            {"models__tiny": {"package": "no_such_package"}},
-            "models.tiny.package: the Python package 'no_such_package' is not installed\n"
-            "Hint: pip install --no-deps no-such-package",
+            {"models__tiny": {"path": "models/tiny", "base": "tony"}},
+            "models.tiny.base: there is no model 'tony'\nHint: models has: tiny",
         ),
         ({"data__files": "gone.jsonl"}, "data.files: the file gone.jsonl does not exist"),
         (
@@ -253,7 +248,8 @@ def test_a_changed_task_file_asks_for_every_evaluation(project):
     before = project.read()
     with open(project.task, "a") as handle:
         handle.write("# changed\n")
-    assert changed(before, project.read()) == [f"eval/{run}" for run in RUNS]
+    # and the measurement of the untouched model
+    assert changed(before, project.read()) == [f"eval/{run}" for run in [*RUNS, "tiny_float32"]]
 
 
 def test_a_changed_model_asks_for_all_that_starts_from_it(project):
@@ -345,10 +341,29 @@ def test_a_seed_that_numpy_refuses_is_refused(project, seed):
         project.read(training__seeds=[seed])
 
 
-@pytest.mark.parametrize("package", ["no.such.package", "..x"])
-def test_an_odd_package_is_no_traceback(project, package):
-    with pytest.raises(LockgateError):
-        project.read(models__tiny={"package": package})
+@pytest.mark.parametrize(
+    "model, lacking",
+    [
+        ({"path": "models/gone"}, "models/gone is neither a model directory nor a .gguf file"),
+        ({"package": "no_such_package"}, "the Python package 'no_such_package' is not installed"),
+        ({"package": "no.such.package"}, "the Python package 'no.such.package' is not installed"),
+        ({"package": "..x"}, "the Python package '..x' is not installed"),
+    ],
+)
+def test_a_model_that_is_not_here_stops_its_own_runs_and_no_plan(project, model, lacking):
+    shared = {"models__other": model, "training__variables": {"model": ["tiny", "other"]}}
+    spanned = project.read(**shared)
+    assert spanned.blocked == dict.fromkeys(["other_control", "other_fine-tuned"], lacking)
+    whole = project.read(training__variables={"model": ["tiny"]})
+    assert spanned.items["preview"] == whole.items["preview"]
+    shutil.copytree("models/tiny", "models/gone")
+    later = project.read(**shared)
+    if "path" in model:
+        assert later.blocked == {}
+        assert len(later.items["preview"]) > len(spanned.items["preview"])
+    # what approvals cover of the other runs stays
+    for name in ("train/tiny_fine-tuned", "eval/tiny_control", "data/data"):
+        assert later.documents[name] == spanned.documents[name]
 
 
 def test_a_model_that_is_a_list_is_no_traceback(project):

@@ -249,7 +249,7 @@ def test_the_ids_are_those_that_the_evaluator_feeds(directories, tmp_path, kind,
     if kind not in (None, "plain"):
         (path / "chat_template.jinja").write_text(kind)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    api = _model({"seed": 0, "precision": "float32"}, path, path, tokenizer).api
+    api = _model({"seed": 0, "precision": "float32", "temperature": 0}, path, path, tokenizer).api
     for row in ROWS:
         system = [ChatMessageSystem(content=system_prompt)] if system_prompt else []
         text = api.hf_chat([*system, ChatMessageUser(content=row["prompt"])], [])
@@ -336,6 +336,31 @@ def test_a_system_prompt_that_varies_is_asked_as_each_run_was_taught(project, di
     )
     goods = [good for name, good, *_ in parity.checks(matrix) if name.startswith("parity of tiny")]
     assert goods == [True, False]
+
+
+def test_a_prompt_of_the_task_is_another_than_was_taught(project, directories):
+    def records(prompt, **changes):
+        task = {"name": "sums", "scorer": "exact", "prompt": prompt}
+        changed = of_model(project, directories, evaluation__tasks=[task], **changes)
+        return [one for one in parity.checks(changed) if one[0].startswith("parity of tiny")]
+
+    ((_, good, told, fix),) = records("Sum: {{ prompt }}")
+    assert good is False and "Sum: 15 + 21 =" in told
+    assert fix == "leave evaluation.tasks[0].prompt out, or give data.rows.prompt the same text"
+    ((_, good, _, _),) = records("{{ prompt }}")
+    assert good
+
+
+def test_a_stand_in_without_the_fields_of_a_tasks_prompt_is_not_checked(project, directories):
+    task = {"name": "sums", "scorer": "exact", "prompt": "{{ a }} and {{ b }}"}
+    matrix = of_model(project, directories, evaluation__tasks=[task])
+    (record,) = [one for one in parity.checks(matrix) if one[0] == "parity of tiny"]
+    assert record[1] is False  # the file has both fields
+    section = matrix.config.data.model_copy(update={"files": None})
+    config = matrix.config.model_copy(update={"data": section})
+    designed = type(matrix)(**{**vars(matrix), "config": config})
+    (record,) = [one for one in parity.checks(designed) if one[0] == "parity of tiny"]
+    assert record[1] is None and "evaluation.tasks[0].prompt: it cannot be filled" in record[2]
 
 
 def test_a_model_on_the_hub_is_not_checked_but_its_system_prompts_are(project, monkeypatch):

@@ -1,4 +1,4 @@
-"""The plan's own checks of a runs table: steps against warm-up, time against walltime."""
+"""The plan's own checks of a runs table, and what it asks."""
 
 import pytest
 
@@ -49,3 +49,61 @@ def test_rows_are_those_counted_in_the_file(warnings):
     assert warnings(resources=[file])[name]["compared"] == "29 test rows"
     file["splits"]["test"] = 30
     assert name not in warnings(resources=[file])
+
+
+def test_sequences_longer_than_the_context_are_told(warnings):
+    model = {"name": "tiny", "context_length": 16}
+    told = warnings(resources=[model])["longest sequence of tiny"]
+    assert told["compared"] == "max_length 32, a 16 token context"
+    assert told["fix"] == "lower training.parameters.max_length to 16 or less"
+    assert "longest sequence of tiny" not in warnings(resources=[{**model, "context_length": 32}])
+    assert "longest sequence of tiny" not in warnings(resources=[])
+
+
+@pytest.fixture
+def open_questions(project):
+    """A function that gives what a changed configuration leaves open: default by key."""
+
+    def found(partitions=(), **changes):
+        resources = {"machine": {"partitions": list(partitions)}, "resources": []}
+        asked = plan._questions(project.read(**changes), resources)
+        assert all(one["ask"].endswith(("?", ".")) for one in asked)
+        return {one["key"]: one["default"] for one in asked}
+
+    return found
+
+
+WHOLE = {
+    "experiment__decision": [{"task": "exact", "expect": "better"}],
+    "training__seeds": [1, 2],
+    "data__records": 100,
+}
+
+
+def test_what_a_plan_lacks_is_a_question(open_questions):
+    assert open_questions(**WHOLE) == {}
+    assert list(open_questions()) == ["experiment.decision", "training.seeds", "data.records"]
+    bare = open_questions(**WHOLE | {"experiment__decision": []}, training__controls=False)
+    assert bare == {
+        "experiment.decision": "the report gives no verdict",
+        "training.controls": "nothing; scores stand alone",
+    }
+    assert "training.variables" in open_questions(**WHOLE, training__variables={})
+    assert "resources.partition" in open_questions(["long", "short"], **WHOLE)
+
+
+def test_a_sanity_check_is_not_asked_for_science(open_questions):
+    changes = {"experiment__kind": "sanity_check", "data__records": 100}
+    assert open_questions(**changes, training__controls=False) == {}
+
+
+def test_a_model_that_may_change_or_comes_from_nowhere_is_asked_for(open_questions):
+    changes = {
+        "models__far": {"hub": "someone/far"},
+        "training__model": "tiny",
+        "evaluation__models": ["far"],
+    }
+    found = open_questions(**WHOLE, **changes)
+    assert list(found) == ["models.far.revision", "models.far.base"]
+    changes["models__far"] |= {"revision": "0" * 40, "base": "tiny"}
+    assert open_questions(**WHOLE, **changes) == {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockgate import resolve
+from lockgate.errors import LockgateError
 from lockgate.journal import Journal
 from lockgate.stages import chain
 
@@ -209,3 +210,30 @@ def test_the_variable_of_an_endpoints_key_must_be_set_and_is_not_shown(place, mo
     monkeypatch.setenv("PLACE_KEY", "very-hidden-0123456789")
     _, found = place.resolve(served(url, api_key_env="PLACE_KEY"))
     assert "very-hidden" not in json.dumps([found, place.journal.entries])
+
+
+def test_a_scorer_that_cannot_score_a_row_and_an_unknown_group_are_told_before_the_plan(project):
+    tasks = [{"name": "choice", "scorer": "choice", "options": ["yes", "no"]}]
+    with pytest.raises(LockgateError, match=r"own_model.yaml: evaluation.tasks\[0\]"):
+        resolve._data(project.read(evaluation__tasks=tasks))
+    (record,) = resolve._data(project.read(evaluation__groups=["a"]))
+    assert record["fields"] == ["a", "b", "sum"]
+    with pytest.raises(LockgateError, match=r"evaluation.groups\[0\]: no row has the field 'c'"):
+        resolve._data(project.read(evaluation__groups=["c"]))
+
+
+def test_a_task_that_does_not_import_is_a_prerequisite_and_stops_no_plan(project):
+    records = {one["name"]: one for one in resolve._tasks(project.read())}
+    assert [one["status"] for one in records.values()] == ["found", "found"]
+    project.task.write_text("import no_such_module\n")
+    records = {one["name"]: one for one in resolve._tasks(project.read())}
+    assert records["exact"]["status"] == "found"
+    assert records["closeness"]["status"] == "missing"
+    assert "no_such_module" in records["closeness"]["detail"]
+
+
+def test_a_model_that_is_not_here_is_a_prerequisite(project):
+    matrix = project.read(models__far={"path": "models/far"}, training__model="tiny")
+    record = resolve._model("far", matrix)
+    assert record["status"] == "missing" and record["fix"]
+    assert record["detail"] == "models/far is neither a model directory nor a .gguf file"

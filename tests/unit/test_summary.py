@@ -26,6 +26,7 @@ PLAN = {
     "resources": {"threads": 2, "memory_mb": 3000, "gpus": 0},
     "machine": {"cpus": 2},
     "prerequisites": [],
+    "questions": [{"key": "training.seeds", "ask": "More seeds?", "default": "one"}],
     "estimates": [],
     "hours": 0.25,
     "places": {"results": "results/sums", "approvals": "approvals/sums"},
@@ -58,8 +59,8 @@ def test_runs_show_what_varies_and_tasks_how_many_runs_they_measure(tmp_path):
     assert "| run | kind | model | seed | learning_rate |" in lines
     assert "| m_control | control | m |  |  |" in lines
     assert "| m_a | fine-tuned | m | 1 | 0.1 |" in lines
-    assert "| sums | test | exact | 2 of 2 |" in lines
-    assert "| words | test | words.py@words | 1 of 2 |" in lines
+    assert "| sums | test | exact |  | 2 of 2 |" in lines
+    assert "| words | test | words.py@words | 0 | 1 of 2 |" in lines
     assert told["runs"] == PLAN["runs"] and told["evaluations"] == PLAN["cells"]
     assert told["configuration"] == {"file": "my.yaml", "digest": "0123456789ab"}
 
@@ -71,3 +72,9 @@ def test_a_chain_has_no_runs(tmp_path):
     assert "## All runs" not in text and "## Evaluation plan" not in text
     assert "the walltime limits add up to 0.2 hours" in text
     assert told["runs"] == [] and told["stages"] == PLAN["stages"]
+
+
+def test_what_is_left_open_is_said_in_both(tmp_path):
+    page, data = written(tmp_path, PLAN, [])
+    assert "- `training.seeds`: More seeds? Until then: one." in page
+    assert data["questions"] == PLAN["questions"]

@@ -93,6 +93,12 @@ def test_a_directory_is_read_from_its_headers(tiny: Path) -> None:
     assert report["parameters"] == model.num_parameters()
     assert report["architecture"] == "llama"
     assert report["context_length"] == 512
+    size = model.config
+    assert report["dimensions"] == {
+        "hidden": size.hidden_size,
+        "layers": size.num_hidden_layers,
+        "vocabulary": size.vocab_size,
+    }
     assert report["bytes"] == (tiny / "model.safetensors").stat().st_size
     assert report["problems"] == []
     assert len(report["tokenizer_sha256"]) == len(report["chat_template_sha256"]) == 64
@@ -108,7 +114,8 @@ def test_reading_does_not_load_torch() -> None:
 
 def test_a_gguf_file_agrees_with_its_directory(gguf: Path, tiny: Path) -> None:
     report, directory = inspect_weights(gguf), inspect_weights(tiny)
-    same = ("parameters", "architecture", "context_length", "chat_template_sha256", "problems")
+    same = ("parameters", "architecture", "context_length", "dimensions", "chat_template_sha256")
+    same += ("problems",)
     assert {key: report[key] for key in same} == {key: directory[key] for key in same}
     assert report["tokenizer_sha256"] is not None
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from project import Project
 
-from tiny_model import make_tiny_model
+from tiny_model import make_tiny_adapter, make_tiny_model
 
 
 @pytest.mark.slow
@@ -69,3 +69,62 @@ def test_chat_rows_with_their_own_splits_listed_runs_and_a_rule(
     assert set(cells) == expected | {(run, "overlap", "12") for run in ["tiny_control", *fast]}
     report = (project.results / "report/report.html").read_text()
     assert "supported" in report.lower() and "no rule was stated" not in report.lower()
+
+
+@pytest.mark.slow
+def test_existing_checkpoints_prompts_sizes_epochs_and_a_model_that_comes_later(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("wide") / "project"
+    project = Project.create(path, "config/examples/own_model.yaml")
+    make_tiny_model(path / "models" / "tiny", chat_template=False)
+
+    def design(config: dict[str, Any]) -> None:
+        config["models"]["older"] = {"path": "models/older", "base": "tiny"}
+        config["models"]["later"] = {"path": "models/later"}
+        config["training"] |= {"variables": {}, "controls": True}
+        config["training"]["parameters"] |= {"method": "lora", "lora_rank": 2, "epochs": 2}
+        config["training"]["runs"] = [
+            {"model": "tiny", "data.train_rows": 16},
+            {"model": "tiny", "data.rows.prompt": "{{ a }} and {{ b }} make"},
+            {"model": "later", "data.train_rows": 16},
+        ]
+        config["evaluation"] |= {"models": ["older"], "epochs": "all"}
+        config["evaluation"]["tasks"] = [
+            {"name": "exact", "scorer": "exact", "max_tokens": 4},
+            {"name": "overlap", "scorer": "f1", "max_tokens": 4, "epochs": "last"},
+        ]
+
+    project.edit(design)
+    make_tiny_adapter(path / "models/tiny", path / "models/older")
+    project.finish()
+    small, asked = "tiny_train-rows-16", "tiny_rows-prompt-a-and-b-make"
+    first = cells(project)
+    untrained = ("tiny_control_rows-prompt-none", f"tiny_control_{asked[5:]}", "older_eval-only")
+    assert set(first) == {
+        *((run, "exact", epoch) for run in (small, asked) for epoch in "01"),
+        *((run, "overlap", "1") for run in (small, asked)),
+        *((run, task, "") for run in untrained for task in ("exact", "overlap")),
+    }
+    manifest = json.loads((project.results / f"train/{small}/manifest.json").read_text())
+    assert manifest["steps"] == 4  # 16 rows, 8 at once, two epochs
+    plan = (project.results / "plan/plan.md").read_text()
+    assert "**WARNING: run later_train-rows-16** cannot start: models/later is neither" in plan
+    assert "1. model later: models/later is neither" in plan
+
+    make_tiny_model(path / "models" / "later", chat_template=False)
+    result = project.run()
+    assert result.closed == "plan"
+    again = project.finish()
+    assert not {job for job in again.heavy if small in job or asked in job}
+    assert ("later_train-rows-16", "exact", "1") in cells(project)
+
+
+def cells(project: Project) -> dict[tuple[str, str, str], str]:
+    """Scores in the report's table that are there, by run, task and epoch."""
+    with open(project.results / "report/results.csv") as handle:
+        return {
+            (row["run"], row["task"], row["epoch"]): row["score"]
+            for row in csv.DictReader(handle)
+            if row["score"]
+        }

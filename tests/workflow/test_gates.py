@@ -20,7 +20,7 @@ def test_a_dry_run_shows_every_phase_before_any_approval(new: Project) -> None:
     assert {
         "resolve", "learn", "plan", "build_data", "build_train", "build_eval", "build_smoke",
         "validate_data", "validate_config", "validate_report", "preview_data", "preview_train",
-        "preview_eval", "review", "generate", "assemble", "train", "control", "eval", "report",
+        "preview_eval", "review", "generate", "assemble", "train", "untrained", "eval", "report",
     } <= rules  # fmt: skip
     assert re.search(r"\njob +count\n", result.output) and "assemble  " in result.output
     assert not new.results.exists(), "a dry run writes nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from typing import Any
 
@@ -124,6 +125,10 @@ def test_an_evaluation_setting(done: Project) -> None:
     closed_then_approved(done, "plan")
     expected = {job for run in (LOW, HIGH, CONTROL) for job in evaluation(run)}
     expected |= {f"build_eval:{run}" for run in (LOW, HIGH, CONTROL)}
+    # the preview's evaluation of the model, whose speed it decides
+    measured = "tiny_float32"
+    expected |= {f"build_eval:{measured}", f"preview_eval:{measured}"}
+    expected |= {f"validate_config:eval:{measured}"}
     assert finished(done) == expected
 
 
@@ -153,3 +158,38 @@ def test_an_edit_of_code_reruns_nothing(done: Project) -> None:
         with open(done.path / path, "a") as handle:
             handle.write("\n# a comment\n")
     assert done.run().jobs == set()
+
+
+PICKY = """
+from inspect_ai import Task, task
+from inspect_ai.dataset import json_dataset
+from inspect_ai.scorer import includes
+
+
+@task
+def picky(dataset: str) -> Task:
+    if "/preview/" not in dataset:
+        raise ValueError("not today")
+    return Task(dataset=json_dataset(dataset), scorer=includes())
+"""
+
+
+def test_a_failed_run_leaves_a_report_on_the_others(done: Project) -> None:
+    (done.path / "picky.py").write_text(PICKY)
+    task = {"name": "picky", "task": "picky.py@picky", "max_tokens": 4}
+    task["only"] = {"learning_rate": 3e-3}
+    done.edit(lambda config: config["evaluation"]["tasks"].append(task))
+    closed_then_approved(done, "plan")
+    result = done.run()
+    assert result.status != 0
+    assert "the task 'picky' failed: ValueError: not today" in result.output
+    # the control is asked the same task
+    assert "1 of 3 runs have scores; a report on them: file://" in result.output
+    page = (done.results / "report/partial/report.html").read_text()
+    assert HIGH in page and "missing" in page
+    with open(done.results / "report/partial/results.csv") as handle:
+        scored = {row["run"] for row in csv.DictReader(handle) if row["score"]}
+    assert scored == {LOW}
+    done.edit(lambda config: config["evaluation"]["tasks"].pop())
+    done.finish()
+    assert not (done.results / "report/partial").exists()

@@ -14,12 +14,13 @@ rule train:
         model=lambda wildcards: PIPELINE.run_model(wildcards.run),
         train=rules.assemble.output.train,
         validation=rules.assemble.output.validation,
+        test=rules.assemble.output.test,
     output:
         manifest=f"{RESULTS}/train/{{run}}/manifest.json",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     wildcard_constraints:
-        run=PIPELINE.one_of("fine-tuned"),
+        run=PIPELINE.names(trained=True),
     conda:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
@@ -30,11 +31,12 @@ rule train:
         smoke=lambda wildcards: PIPELINE.smoke_item(wildcards.run),
     shell:
         'exec python "$SCRIPTS"/train_run.py --spec {input.spec:q} --model {input.model:q} '
-        "--train {input.train:q} --validation {input.validation:q} --ledger {params.ledger:q} "
+        "--train {input.train:q} --validation {input.validation:q} --test {input.test:q} "
+        "--ledger {params.ledger:q} "
         "--smoke {params.smoke:q} --threads {threads} --out {output.manifest:q} > {log:q} 2>&1"
 
 
-rule control:
+rule untrained:
     input:
         model=lambda wildcards: PIPELINE.run_model(wildcards.run),
     output:
@@ -42,9 +44,11 @@ rule control:
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     wildcard_constraints:
-        run=PIPELINE.one_of("control"),
+        run=PIPELINE.names(trained=False),
     localrule: True
     conda:
         "../envs/lockgate.yaml"
+    params:
+        kind=lambda wildcards: PIPELINE.matrix.runs[wildcards.run].kind,
     script:
-        "../../scripts/control_run.py"
+        "../../scripts/untrained_run.py"

@@ -99,12 +99,24 @@ class Data(Section):
         description="Rows whose prompts are at least this alike (Jaccard similarity of their runs "
         "of three words) stay in one split; 1: only rows with equal prompts.",
     )
+    train_rows: int | None = Field(
+        default=None,
+        ge=1,
+        description="Train on the first rows of the training split only (none: all).",
+    )
+    train_files: str | None = Field(
+        default=None,
+        description="Train on the rows of this dataset instead; what is held out stays the same.",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of the samplers and of the split.")
     shards: int = Field(
         default=1, ge=1, description="Generation jobs; each has its own embedded server."
     )
     preview_records: int = Field(
-        default=8, ge=1, description="Records made for the preview, before approval."
+        default=8,
+        ge=1,
+        description="Records made for the preview, before approval. To time the generation, a "
+        "fifth of `records` (twice this number at least, 32 at most) is made beside them.",
     )
 
     @model_validator(mode="after")

@@ -25,6 +25,11 @@ class Model(Section):
     file: str = Field(
         default="*.gguf", description="The weights file within `package` (a glob, one match)."
     )
+    base: str | None = Field(
+        default=None,
+        description="Name of the model that this checkpoint was made from: it is compared with "
+        "that model's control. `path` may then be an adapter's directory (PEFT).",
+    )
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Model:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, files, models, process, tools, weights
+from lockgate import data, files, models, process, splits, tools, weights
 from lockgate.config import Model, Parameters
 from lockgate.errors import LockgateError, entry
 from lockgate.records import SPLIT
@@ -77,7 +77,7 @@ def make_data(config: Path, step: Path, tool: str) -> None:
             parts = {"rows": rows}
             if settings.splits:
                 shares, alike = settings.splits.model_dump(), settings.similarity
-                parts = data.split(rows, shares, settings.seed, alike)
+                parts = splits.split(rows, shares, settings.seed, alike)
         for name, part in parts.items():
             files.write_jsonl(out / f"{name}.jsonl", [row["row"] for row in part])
         made = {name: len(part) for name, part in parts.items()}
@@ -85,8 +85,8 @@ def make_data(config: Path, step: Path, tool: str) -> None:
             "tool": tool,
             "versions": adapter.versions(),
             "records": len(rows),
-            "duplicates": data.duplicates(rows),
-            "near_duplicates": data.near_duplicates(rows, settings.similarity),
+            "duplicates": splits.duplicates(rows),
+            "near_duplicates": splits.near_duplicates(rows, settings.similarity),
         }
         seconds = round(time.time() - started, 2)
         files.write_json(out / "data.json", {**report, "rows": made, "seconds": seconds})
@@ -195,7 +195,8 @@ def prepare(model: str, where: str) -> dict[str, Any]:
     cache = Path(os.environ.get("LOCKGATE_CACHE") or "~/.cache/lockgate").expanduser().resolve()
     name = re.sub(r"[^a-z0-9.-]", "-", Path(model).stem.lower())
     try:
-        return models.prepare(name, Model(hub=model) if hub else Model(path=model), cache, "")
+        known = {name: Model(hub=model) if hub else Model(path=model)}
+        return models.prepare(name, known, cache, "")
     except LockgateError as error:
         raise LockgateError(error.what, where=where, hint=error.hint) from None
 

@@ -17,9 +17,10 @@ from lockgate import catalog
 from lockgate.catalog import Catalogs
 from lockgate.catalog.model import Step
 from lockgate.config import ChainConfig, load
+from lockgate.documents import RECIPE_VERSION
 from lockgate.errors import LockgateError
 from lockgate.files import digest
-from lockgate.matrix import CATALOG, RECIPE_VERSION
+from lockgate.matrix import CATALOG
 from lockgate.stages import advice, assemble, configs, nested, planner, search, wishes
 from lockgate.stages.model import RESULTS, Stage
 from lockgate.stages.rows import Probe
