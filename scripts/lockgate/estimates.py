@@ -1,21 +1,22 @@
-"""Estimates of time (as a range), memory and disk, each with what it rests on.
+"""Estimates of time (as a range), GPU hours, memory and disk, each with what it rests on.
 
-A row is `run` (None: the data), `phase`, `seconds` (`low`, `expected`, `high`), `memory_mb`,
-`disk_mb` (None: not known) and `basis`. Seconds are wall time of one job.
+A row is `run` (None: the data), `phase`, `seconds` (`low`, `expected`, `high`), `gpu_hours`,
+`memory_mb`, `gpu_memory_mb`, `disk_mb` (of checkpoints; each None: not known) and `basis`. Seconds
+are the wall time of one job's own process, from its start to its result. Memory is what the
+process and its children hold at the same time, at most.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from lockgate.data import split_sizes
-from lockgate.errors import LockgateError
-from lockgate.files import read_json
+from lockgate import memory, tools
 from lockgate.matrix import Matrix
 from lockgate.runs import Run, tasks
+from lockgate.splits import split_sizes
 
 TOKENS_PER_ROW = 128
 """Assumed until the preview has counted them; capped by the longest sequence."""
@@ -23,198 +24,91 @@ TOKENS_PER_ROW = 128
 EFFICIENCY = 0.5
 """Share of the machine's matrix speed that a job is assumed to reach, within a factor of 5."""
 
+START_SECONDS = 8
+"""A process loads the numeric libraries and a model before it works."""
+
 FLOPS_PER_TOKEN = {"lora": 4, "full": 6}
 """Times the number of parameters: forward 2, gradients of activations 2, of weights 2."""
 
+_PARAMETERS = (
+    "epochs",
+    "method",
+    "max_length",
+    "batch_size",
+    "gradient_accumulation",
+    "checkpoint_steps",
+    "lora_rank",
+    "extra",
+)
+
 
 def workload(run: Run, matrix: Matrix) -> dict[str, Any]:
-    """What decides the time of a run, apart from the data's size."""
+    """What decides the time, memory and disk of a run, apart from the data's size."""
     config = matrix.config
     work: dict[str, Any] = {
         "run": run.name,
         "kind": run.kind,
         "model": run.model,
         "shape": run.shape,
-        "tasks": [
-            task.model_dump(include={"split", "limit", "max_tokens"}) for task in tasks(run, config)
-        ],
-        "evaluated_epochs": len(matrix.documents[f"eval/{run.name}"]["epochs"]),
+        "untouched": run.untouched,
+        "system_prompt": run.system_prompt,
+        "rows": run.rows,
+        "train_rows": run.train_rows,
+        "precision": run.parameters["precision"],
+        "tasks": {
+            task.name: task.model_dump(include={"split", "limit", "max_tokens"})
+            for task in tasks(run, config)
+        },
+        "evaluated": [part["tasks"] for part in matrix.documents[f"eval/{run.name}"]["epochs"]],
+        "eval_batch_size": config.evaluation.batch_size,
         "records": config.data.records,
         "splits": config.data.splits.model_dump(),
+        "gpus": config.resources.gpus,
+        "tool": config.training.tool,
     }
-    if run.kind == "fine-tuned":
-        keys = ("epochs", "method", "max_length", "batch_size", "gradient_accumulation")
-        work.update({key: run.parameters[key] for key in keys})
+    if run.trained:
+        work.update({key: run.parameters[key] for key in _PARAMETERS})
     return work
+
+
+def steps(work: dict[str, Any], rows: int) -> int:
+    """Optimizer steps of a run over that many training rows, by its trainer's own rounding."""
+    adapter = tools.get("training", work["tool"], "training.tool")
+    own: Callable[[int, dict[str, Any]], int] | None = getattr(adapter, "steps", None)
+    if own is not None:
+        return own(rows, work)
+    batch: int = work["batch_size"] * work["gradient_accumulation"]
+    return -(-rows // batch) * int(work["epochs"])
 
 
 def row(
     run: str | None, phase: str, low: float, expected: float, high: float, basis: str, **more: Any
 ) -> dict[str, Any]:
-    """One estimate."""
+    """One estimate; `more`: `gpus` of the job, `memory_mb`, `gpu_memory_mb`, `disk_mb`."""
     seconds = {"low": round(low, 1), "expected": round(expected, 1), "high": round(high, 1)}
+    known = {key: more.get(key) for key in ("memory_mb", "gpu_memory_mb", "disk_mb")}
     return {
         "run": run,
         "phase": phase,
         "seconds": seconds,
-        "memory_mb": more.get("memory_mb"),
-        "disk_mb": more.get("disk_mb"),
+        "gpu_hours": round(expected / 3600 * more.get("gpus", 0), 4),
+        **{key: None if value is None else round(value, 1) for key, value in known.items()},
         "basis": basis,
     }
 
 
-def analytical(
-    matrix: Matrix, resources: dict[str, Any], prior: list[dict[str, str]]
-) -> list[dict[str, Any]]:
-    """Estimates before anything is measured in this experiment.
-
-    From prior runs of the same model and method where there are some, else from the model's
-    size and the machine's measured speed; the latter are preliminary, within a factor of 5.
-    """
-    models = {item["name"]: item for item in resources["resources"] if item["kind"] == "model"}
-    files = [item for item in resources["resources"] if "rows" in item]
-    records = matrix.config.data.records or sum(item["rows"] for item in files)
-    tokens = sum(item["characters"] for item in files) / 4 / records if files and records else 0
-    speed = resources["machine"]["cpu_gflops"] * 1e9
-    rows: list[dict[str, Any]] = []
-    endpoint = matrix.config.data.endpoint
-    if endpoint is None:
-        rows.append(row(None, "generate", 0, 5, 60, "reading a file"))
-    elif endpoint.server and models[endpoint.model].get("parameters"):
-        written = records * TOKENS_PER_ROW
-        base = written * 2 * models[endpoint.model]["parameters"] / (speed * EFFICIENCY)
-        basis = f"preliminary: {TOKENS_PER_ROW} tokens a record at half the machine's matrix speed"
-        rows.append(row(None, "generate", base / 5, base, base * 5, basis))
-    for run in matrix.runs.values():
-        work = workload(run, matrix)
-        parameters = models[run.model].get("parameters")
-        if not parameters:
-            continue  # a model not here yet: plan.md says that nothing is known of it
-        sizes = split_sizes(records, work["splits"])
-        length = min(tokens or TOKENS_PER_ROW, work.get("max_length", TOKENS_PER_ROW))
-        if run.kind == "fine-tuned":
-            count = sizes["train"] * work["epochs"] * length
-            rows.append(_train(work, count, parameters, speed, prior))
-        answers = sum(
-            min(sizes[task["split"]], task["limit"] or records) * (length + task["max_tokens"])
-            for task in work["tasks"]
-        )
-        base = answers * work["evaluated_epochs"] * 2 * parameters / (speed * EFFICIENCY)
-        basis = "preliminary: prompt and answer tokens at half the machine's matrix speed"
-        rows.append(row(run.name, "eval", base / 5, base, base * 5, basis))
-    return rows
-
-
-def _train(
-    work: dict[str, Any],
-    tokens: float,
-    parameters: int,
-    speed: float,
-    prior: list[dict[str, str]],
-) -> dict[str, Any]:
-    same = [
-        float(item["seconds_per_token"])
-        for item in prior
-        if item["model"] == work["model"] and item["method"] == work["method"]
-    ]
-    if same:
-        expected = tokens * sum(same) / len(same)
-        low, high = tokens * min(same) * 0.8, tokens * max(same) * 1.25
-        basis = f"{len(same)} prior runs of this model; about {tokens:.0f} tokens"
-        return row(work["run"], "train", low, expected, high, basis)
-    base = tokens * FLOPS_PER_TOKEN[work["method"]] * parameters / (speed * EFFICIENCY)
-    basis = (
-        f"preliminary: {tokens:.0f} tokens x {FLOPS_PER_TOKEN[work['method']]} x "
-        f"{parameters / 1e6:.0f}M parameters at half the machine's matrix speed"
-    )
-    return row(work["run"], "train", base / 5, base, base * 5, basis)
-
-
-def measured(
-    workloads: list[dict[str, Any]],
-    data: dict[str, Any],
-    train: dict[str, dict[str, Any]],
-    evaluation: dict[str, dict[str, Any]],
-    tokens: dict[str, dict[str, float]],
-) -> list[dict[str, Any]]:
-    """Estimates from what the preview measured.
-
-    Args:
-        workloads: of each run.
-        data: the data preview's summary.
-        train: each shape's smoke training.
-        evaluation: each shape's smoke evaluation.
-        tokens: for each model the mean tokens of a row (`row`) and of its completion.
-    """
-    records = data["records_planned"]
-    per_record = data["seconds_per_record"]
-    # start-up is taken out of the middle of the range, and left in at its upper end
-    rows = [
-        row(
-            None,
-            "generate",
-            records * per_record["low"],
-            data["start_seconds"] + records * per_record["low"],
-            data["start_seconds"] + records * per_record["high"],
-            f"measured in the preview: {data['records']} records",
-        )
-    ]
-    shapes = list(train)
-    for work in workloads:
-        shape = work["shape"] or next(s for s in shapes if train[s]["model"] == work["model"])
-        smoke, answered = train[shape], evaluation[shape]
-        sizes = split_sizes(records, work["splits"])
-        mean = tokens[work["model"]]
-        if work["kind"] == "fine-tuned":
-            batch = work["batch_size"] * work["gradient_accumulation"]
-            steps = -(-sizes["train"] // batch) * work["epochs"]
-            count = steps * batch * min(mean["row"], work["max_length"])
-            fixed = smoke["load_seconds"]
-            expected = fixed + steps * smoke["step_overhead"] + count * smoke["seconds_per_token"]
-            rows.append(
-                row(
-                    work["run"],
-                    "train",
-                    0.7 * expected,
-                    expected,
-                    fixed + count * smoke["seconds_per_token_longest"] * 1.5,
-                    f"measured on shape {shape}: {steps} steps of {batch} rows, "
-                    f"{mean['row']:.0f} tokens a row",
-                    memory_mb=smoke["peak_memory_mb"],
-                    disk_mb=round(smoke["checkpoint_mb"] * work["epochs"], 1),
-                )
-            )
-        rows.append(_evaluation(work, sizes, mean, answered, shape))
-    return rows
-
-
-def _evaluation(
-    work: dict[str, Any],
-    sizes: dict[str, int],
-    mean: dict[str, float],
-    answered: dict[str, Any],
-    shape: str,
-) -> dict[str, Any]:
-    low = high = expected = 0.0
-    for task in work["tasks"]:
-        samples = min(sizes[task["split"]], task["limit"] or sizes[task["split"]])
-        short = min(mean["completion"] + 1, task["max_tokens"]) / answered["max_tokens"]
-        full = task["max_tokens"] / answered["max_tokens"]
-        base = samples * answered["seconds_per_sample"]
-        low += base * min(short, full)
-        high += base * max(full, 1.0)
-        # a tuned model stops after its answer; an untouched one often goes on to the limit
-        expected += base * (full if work["kind"] == "control" else short)
-    epochs, fixed = work["evaluated_epochs"], answered["load_seconds"]
-    return row(
-        work["run"],
-        "eval",
-        epochs * (fixed + low),
-        epochs * (fixed + expected),
-        epochs * (fixed + high) * 1.5,
-        f"measured on shape {shape}: {answered['samples']} samples",
-        memory_mb=answered["peak_memory_mb"],
-    )
+def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """All jobs one after the other: `seconds` (a range), `gpu_hours`, `disk_mb`, and the largest
+    `memory_mb` of one job."""
+    return {
+        "seconds": {
+            key: round(sum(item["seconds"][key] for item in rows), 1)
+            for key in ("low", "expected", "high")
+        },
+        "gpu_hours": round(sum(item["gpu_hours"] for item in rows), 4),
+        "disk_mb": round(sum(item["disk_mb"] or 0 for item in rows), 1),
+        "memory_mb": max((item["memory_mb"] or 0 for item in rows), default=0),
+    }
 
 
 def total_hours(rows: list[dict[str, Any]]) -> float:
@@ -222,34 +116,183 @@ def total_hours(rows: list[dict[str, Any]]) -> float:
     return float(sum(item["seconds"]["expected"] for item in rows) / 3600)
 
 
-PRIOR_FIELDS = ["experiment", "run", "model", "method", "tokens", "seconds", "seconds_per_token"]
-
-
-def prior_runs(base: Path, own: Path) -> list[dict[str, Any]]:
-    """Trained runs of the other experiments below a results directory."""
-    rows = []
-    for path in sorted(base.glob("*/train/*/manifest.json")):
-        if own.resolve() in path.resolve().parents:
+def memory_warnings(
+    matrix: Matrix, resources: dict[str, Any], rows: list[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Jobs that need more memory than they have: the job, what was compared, what mends it."""
+    models = {item["name"]: item for item in resources["resources"] if item.get("kind") == "model"}
+    limits = memory.limit(matrix.config.resources.model_dump(), resources["machine"])
+    found = []
+    for item in rows:
+        if item["run"] is None:
             continue
-        try:
-            manifest = read_json(path)
-            seconds, tokens = manifest["seconds"]["train"], manifest["tokens"]
-            if manifest["kind"] != "fine-tuned" or manifest["resumed_from_step"] or not tokens:
-                continue
-            rows.append(
-                {
-                    "experiment": path.parents[2].name,
-                    "run": manifest["run"],
-                    "model": manifest["model"]["name"],
-                    "method": manifest["method"],
-                    "tokens": tokens,
-                    "seconds": seconds,
-                    "seconds_per_token": seconds / tokens,
-                }
-            )
-        except (LockgateError, KeyError, TypeError):
-            continue  # another version's manifest: not comparable
+        run = matrix.runs[item["run"]]
+        told = memory.advice(item, workload(run, matrix), models.get(run.model), limits)
+        found += [(f"{item['phase']} {run.name}", *told)] if told else []
+    return found
+
+
+def analytical(
+    matrix: Matrix, resources: dict[str, Any], prior: list[dict[str, str]]
+) -> list[dict[str, Any]]:
+    """Estimates before anything is measured in this experiment.
+
+    From prior runs of the same model and method on as many GPUs (and threads) where there are
+    some; else of models of the same family, scaled by their parameters; else from the model's
+    size and the machine's measured speed: these are preliminary, within a factor of 5.
+    """
+    models = {item["name"]: item for item in resources["resources"] if item["kind"] == "model"}
+    files = [item for item in resources["resources"] if "rows" in item]
+    records = matrix.config.data.records or sum(item["rows"] for item in files)
+    known = sum(item["characters"] for item in files) / 4 / records if files and records else 0
+    speed = resources["machine"]["cpu_gflops"] * 1e9 * EFFICIENCY
+    asked = matrix.config.resources
+    alike = [
+        item
+        for item in prior
+        if int(item["gpus"]) == asked.gpus and (asked.gpus or int(item["threads"]) == asked.threads)
+    ]
+    rows: list[dict[str, Any]] = []
+    endpoint = matrix.config.data.endpoint
+    if endpoint is None:
+        rows.append(row(None, "generate", 0, 5, 60, "reading a file", gpus=asked.gpus))
+    elif endpoint.server and models[endpoint.model].get("parameters"):
+        written = records * TOKENS_PER_ROW
+        base = written * 2 * models[endpoint.model]["parameters"] / speed
+        basis = f"preliminary: {TOKENS_PER_ROW} tokens a record at half the machine's matrix speed"
+        rows.append(row(None, "generate", base / 5, base, base * 5, basis, gpus=asked.gpus))
+    counted = next((item["splits"] for item in files if "splits" in item), None)
+    for run in matrix.runs.values():
+        work, model = workload(run, matrix), models[run.model]
+        if model.get("adapter"):
+            model = models[str(matrix.config.models[run.model].base)]
+        if not model.get("parameters"):
+            continue  # a model not here yet: plan.md says that nothing is known of it
+        sizes = counted or split_sizes(records, work["splits"])
+        length = min(known or TOKENS_PER_ROW, work.get("max_length", TOKENS_PER_ROW))
+        if run.trained:
+            trained = min(work["train_rows"] or sizes["train"], sizes["train"])
+            rows.append(_train(work, trained, length, model, speed, alike))
+        rows.append(_evaluation(work, sizes, length, model, speed, alike))
     return rows
+
+
+def _train(
+    work: dict[str, Any],
+    count: int,
+    length: float,
+    model: dict[str, Any],
+    speed: float,
+    prior: list[dict[str, str]],
+) -> dict[str, Any]:
+    tokens = count * work["epochs"] * length
+    total = f"{tokens:.0f} tokens in {steps(work, count)} steps"
+    same = [item for item in prior if item["tokens"] and item["method"] == work["method"]]
+    found = _nearest(same, model, work["model"])
+    if found:
+        times = [
+            float(item["overhead_seconds"]) + tokens * scale * float(item["seconds_per_token"])
+            for item, scale in found
+        ]
+        return row(
+            work["run"],
+            "train",
+            0.8 * min(times),
+            sum(times) / len(times),
+            1.25 * max(times),
+            f"{_told(found)}; about {total}",
+            gpus=work["gpus"],
+            memory_mb=_mean(found, "memory_mb"),
+            disk_mb=(_mean(found, "checkpoint_mb") or 0) * work["epochs"] or None,
+        )
+    base = tokens * FLOPS_PER_TOKEN[work["method"]] * model["parameters"] / speed
+    need, _ = memory.training(work, model)
+    held = memory.sizes(work, model)
+    host = memory.RUNTIME_MB + held["weights"]
+    basis = (
+        f"preliminary: {START_SECONDS} s to load, {total} x {FLOPS_PER_TOKEN[work['method']]} x "
+        f"{model['parameters'] / 1e6:.0f}M parameters at half the machine's matrix speed; memory: "
+        f"weights {held['weights']:.0f}, trained {held['trained']:.0f}, libraries "
+        f"{memory.RUNTIME_MB} MB, {held['token']:.2g} MB a token of a batch"
+    )
+    return row(
+        work["run"],
+        "train",
+        START_SECONDS + base / 5,
+        START_SECONDS + base,
+        START_SECONDS + base * 5,
+        basis,
+        gpus=work["gpus"],
+        memory_mb=host if work["gpus"] else need,
+        gpu_memory_mb=need if work["gpus"] else None,
+        disk_mb=held["checkpoint"] * work["epochs"] or None,
+    )
+
+
+def _evaluation(
+    work: dict[str, Any],
+    sizes: dict[str, int],
+    length: float,
+    model: dict[str, Any],
+    speed: float,
+    prior: list[dict[str, str]],
+) -> dict[str, Any]:
+    asked = [work["tasks"][name] for names in work["evaluated"] for name in names]
+    counts = [min(sizes[task["split"]], task["limit"] or sizes[task["split"]]) for task in asked]
+    trained = work["kind"] == "fine-tuned"
+    same = [
+        item
+        for item in prior
+        if item["eval_seconds_per_sample"] and (item["kind"] == "fine-tuned") is trained
+    ]
+    found = _nearest(same, model, work["model"])
+    if found:
+        times = [
+            float(item["eval_overhead_seconds"])
+            + sum(counts) * scale * float(item["eval_seconds_per_sample"])
+            for item, scale in found
+        ]
+        expected, basis = sum(times) / len(times), f"{_told(found)}; {sum(counts)} samples"
+        low, high, need = 0.5 * min(times), 2 * max(times), _mean(found, "eval_memory_mb")
+    else:
+        tokens = sum(
+            count * (length + task["max_tokens"]) for count, task in zip(counts, asked, strict=True)
+        )
+        base = tokens * 2 * model["parameters"] / speed
+        basis = (
+            f"preliminary: {START_SECONDS} s to load, prompt and answer tokens at half the "
+            "machine's matrix speed"
+        )
+        expected = START_SECONDS + base
+        low, high = START_SECONDS + base / 5, START_SECONDS + base * 5
+        need = memory.RUNTIME_MB + model["parameters"] * memory.BYTES[work["precision"]] / 1e6
+    more = {"gpus": work["gpus"], "memory_mb": need}
+    return row(work["run"], "eval", low, expected, high, basis, **more)
+
+
+def _nearest(
+    prior: list[dict[str, str]], model: dict[str, Any], name: str
+) -> list[tuple[dict[str, str], float]]:
+    """Prior runs of this model, or else of its family, each with how much more work this one is."""
+    size = model["parameters"]
+    same = [item for item in prior if item["model"] == name and float(item["parameters"]) == size]
+    family = [
+        item for item in prior if item["family"] and item["family"] == model.get("architecture")
+    ]
+    return [(item, size / float(item["parameters"])) for item in same or family]
+
+
+def _told(found: list[tuple[dict[str, str], float]]) -> str:
+    count = f"{len(found)} prior run{'s' if len(found) > 1 else ''}"
+    if all(scale == 1 for _, scale in found):
+        return f"{count} of this model"
+    return f"{count} of models of this family, scaled by their parameters"
+
+
+def _mean(found: list[tuple[dict[str, str], float]], key: str) -> float | None:
+    """Mean of what a model's size scales, where it was recorded."""
+    values = [scale * float(item[key]) for item, scale in found if item[key]]
+    return sum(values) / len(values) if values else None
 
 
 def to_csv(rows: list[dict[str, Any]], fields: list[str]) -> str:

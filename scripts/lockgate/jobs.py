@@ -7,20 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, process, tools
+from lockgate import data, process, splits, tools
+from lockgate.documents import RECIPE_VERSION
 from lockgate.errors import LockgateError
 from lockgate.files import (
     digest,
     file_digest,
     locked,
     read_json,
+    read_jsonl,
     read_yaml,
     write_json,
     write_jsonl,
     write_text,
 )
 from lockgate.gates import require
-from lockgate.matrix import RECIPE_VERSION
 
 ROOT = Path(".")
 
@@ -35,11 +36,15 @@ def arguments(description: str | None, *names: str) -> dict[str, Any]:
         kind: Any = int if name in ("records", "shard", "threads") else Path
         kind = str if name == "smoke" else kind
         parser.add_argument(
-            f"--{name}", type=kind, required=True, nargs="*" if name == "models" else None
+            f"--{name}",
+            type=kind,
+            required=True,
+            nargs="*" if name in ("models", "weights") else None,
         )
     parsed = vars(parser.parse_args())
     process.die_with_parent()
     process.limit_threads(parsed.get("threads", 1))
+    process.watch_memory()
     return parsed
 
 
@@ -101,7 +106,7 @@ def validate_data(spec: Path, design: Path, models: list[Path], threads: int, ou
     available = document["records"]
     if document["files"]:
         made = adapter.generate(design, {**document, "shards": 1}, 0, None, work)
-        data.split(
+        splits.split(
             data.project(made, document["rows"], document["files"]),
             document["splits"],
             document["seed"],
@@ -122,9 +127,6 @@ def validate_data(spec: Path, design: Path, models: list[Path], threads: int, ou
 def validate_config(spec: Path, out: Path) -> None:
     """Check one built configuration with its tool."""
     document = read_spec(spec)
-    if "evaluation" in document:
-        name, tool = document["evaluation_tool"], document["evaluation"]
-        tools.get("evaluation", name, str(spec)).validate(tool, ROOT)
     if spec.parent.name == "eval":
         tools.get("evaluation", document["tool"], str(spec)).validate(document["config"], ROOT)
     else:
@@ -149,7 +151,6 @@ def generate_data(
         key: value for key, value in document.items() if key not in ("rows", "splits", "similarity")
     }
     work = out.parents[1] / "work" / digest([made, weights]) / f"shard-{shard}"
-    start = time.perf_counter()
     with (
         locked(work / ".lock", f"shard {shard} is being made", "wait for the other job"),
         data.endpoint(document, manifests, threads, work / "server.log") as running,
@@ -161,7 +162,8 @@ def generate_data(
             "item": name,
             "shard": shard,
             "records": records,
-            "seconds": round(time.perf_counter() - start, 2),
+            "seconds": round(process.seconds(), 2),
+            "peak_memory_mb": round(process.peak_memory_mb()),
             "versions": adapter.versions(),
         },
     )
@@ -172,12 +174,16 @@ def train_run(
     model: Path,
     train: Path,
     validation: Path,
+    test: Path,
     ledger: Path,
     smoke: str,
     threads: int,
     out: Path,
 ) -> None:
-    """Train one run in a directory keyed by everything that shapes it; continue if it began."""
+    """Train one run in a directory keyed by everything that shapes it; continue if it began.
+
+    The rows of `test` are only compared with those to train on.
+    """
     document = read_spec(spec)
     require(ledger, "plan", item(spec, document))
     require(ledger, "preview", smoke)
@@ -186,14 +192,15 @@ def train_run(
     versions = adapter.versions()
     key = digest([document, manifest["digest"], file_digest(train), file_digest(validation)])
     work = out.parent / key
-    started = time.time()
     with locked(work / ".lock", f"run {document['run']} is being trained", "wait for it"):
+        train, validation = _own_rows(document, train, validation, test, work)
         result = adapter.train(document["config"], Path(manifest["path"]), train, validation, work)
     checkpoints = [
         {**checkpoint, "path": f"{key}/{checkpoint['path']}"}
         for checkpoint in result["checkpoints"]
     ]
-    seconds = {**result["seconds"], "total": time.time() - started}
+    kept = [out.parent / checkpoint["path"] for checkpoint in checkpoints]
+    seconds = {**result["seconds"], "total": process.seconds()}
     write_json(
         out,
         {
@@ -209,9 +216,30 @@ def train_run(
             "checkpoints": checkpoints,
             "seconds": {name: round(value, 2) for name, value in seconds.items()},
             "peak_memory_mb": round(process.peak_memory_mb()),
+            "disk_mb": round(sum(map(process.disk_mb, kept)), 1),
+            **_machine(threads),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         },
     )
+
+
+def _machine(threads: int) -> dict[str, Any]:
+    """What a job ran on: its time says something about jobs on the same."""
+    return {"threads": threads, "gpus": process.gpus()}
+
+
+def _own_rows(
+    document: dict[str, Any], train: Path, validation: Path, test: Path, work: Path
+) -> tuple[Path, Path]:
+    """The files to train on: the data's own, or those in `work` with what is the run's own."""
+    if not document["rows"] and document["train_rows"] is document["train_files"] is None:
+        return train, validation
+    given = {"train": train, "validation": validation, "test": test}
+    parts = {name: read_jsonl(path) for name, path in given.items()}
+    made = data.own_rows(document, parts, document["run"])
+    for name in ("train", "validation"):
+        write_jsonl(work / f"{name}.jsonl", made[name])
+    return work / "train.jsonl", work / "validation.jsonl"
 
 
 def eval_run(
@@ -228,16 +256,24 @@ def eval_run(
     used = {task["split"] for task in document["config"]["tasks"]}
     content = {name: file_digest(path) for name, path in rows.items() if name in used}
     base = Path(manifest["model"]["path"])
+    alone = Path(manifest["model"].get("adapter") or base)
     by_epoch = {checkpoint["epoch"]: checkpoint for checkpoint in manifest["checkpoints"]}
-    started = time.time()
     cells = []
-    for epoch in document["epochs"]:
-        path = base if epoch is None else trained.parent / by_epoch[epoch]["path"]
+    for part in document["epochs"]:
+        epoch, names = part["epoch"], part["tasks"]
+        path = alone if epoch is None else trained.parent / by_epoch[epoch]["path"]
         own = manifest["model"]["digest"]
         own = own if epoch is None else [own, weights.weights_digest(path)]
-        logs = out.parent / digest([document, own, content])
+        # the tool keys each task's log by its settings: another task keeps those of the rest
+        logs = out.parent / digest([document["tool"], document["rows"], own, content])
+        config = document["config"]
+        config = {**config, "tasks": [one for one in config["tasks"] if one["name"] in names]}
         with locked(logs / ".lock", f"run {document['run']} is being evaluated", "wait for it"):
-            results = adapter.evaluate(document["config"], path, base, rows, logs, ROOT)
+            for name in used if document["rows"] else []:
+                made = data.revise(read_jsonl(rows[name]), document["rows"], str(rows[name]))
+                write_jsonl(logs / f"{name}.jsonl", made)
+                rows = {**rows, name: logs / f"{name}.jsonl"}
+            results = adapter.evaluate(config, path, base, rows, logs, ROOT)
         for result in results:
             scores = [sample["score"] for sample in result["samples"]]
             if not scores:
@@ -258,24 +294,25 @@ def eval_run(
             "kind": manifest["kind"],
             "item": item(spec, document),
             "cells": cells,
-            "seconds": {"total": round(time.time() - started, 2)},
+            "seconds": {"total": round(process.seconds(), 2)},
             "peak_memory_mb": round(process.peak_memory_mb()),
+            **_machine(threads),
             "versions": adapter.versions(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         },
     )
 
 
-def control_manifest(model: Path, run: str, out: Path) -> None:
-    """A control is the base model, untouched: nothing is trained."""
+def untrained_manifest(model: Path, run: str, kind: str, out: Path) -> None:
+    """A model that is evaluated as it is: a control, or a checkpoint that was there before."""
     manifest = read_json(model)
     write_json(
         out,
         {
             "run": run,
-            "kind": "control",
+            "kind": kind,
             "digest": manifest["digest"],
-            "model": {name: manifest[name] for name in ("name", "digest", "path")},
+            "model": {name: manifest[name] for name in ("name", "digest", "path", "adapter")},
             "checkpoints": [],
             "losses": [],
             "versions": {},
@@ -290,8 +327,8 @@ def assemble(spec: Path, shards: list[Path], experiment: str, out: Path) -> None
     made = [read_json(path) for path in shards]
     records = [record for shard in made for record in shard["records"]]
     rows = data.project(records, document["rows"], str(shards[0].parent))
-    splits = data.split(rows, document["splits"], document["seed"], document["similarity"])
-    for name, part in splits.items():
+    parts = splits.split(rows, document["splits"], document["seed"], document["similarity"])
+    for name, part in parts.items():
         write_jsonl(out / f"{name}.jsonl", part)
     manifest = {
         "experiment": experiment,
@@ -299,14 +336,15 @@ def assemble(spec: Path, shards: list[Path], experiment: str, out: Path) -> None
         "tool": document["tool"],
         "versions": made[0]["versions"],
         "records": len(records),
-        "rows": {name: len(splits[name]) for name in ("train", "validation", "test")},
+        "rows": {name: len(parts[name]) for name in ("train", "validation", "test")},
         "columns": sorted({key for row in rows for key in row["fields"]}),
-        "duplicates": data.duplicates(rows),
-        "near_duplicates": data.near_duplicates(rows, document["similarity"]),
+        "duplicates": splits.duplicates(rows),
+        "near_duplicates": splits.near_duplicates(rows, document["similarity"]),
         "seed": document["seed"],
         "shards": len(shards),
         "seconds": round(sum(shard["seconds"] for shard in made), 2),
-        "digest": digest([splits[name] for name in sorted(splits)]),
+        "peak_memory_mb": max(shard["peak_memory_mb"] for shard in made),
+        "digest": digest([parts[name] for name in sorted(parts)]),
     }
     write_text(out / "card.md", data.card(manifest))
     write_json(out / "manifest.json", manifest)

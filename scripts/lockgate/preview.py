@@ -1,19 +1,30 @@
-"""The preview's jobs: sample records, and each shape's speed and memory."""
+"""The preview's jobs: sample records, and what time and memory the rest is going to take."""
 
 from __future__ import annotations
 
-import os
+import gc
+import math
 import shutil
-import time
 from pathlib import Path
+from typing import Any
 
-from lockgate import data, process, tools
-from lockgate.files import digest, locked, read_json, write_json, write_jsonl
+from lockgate import data, process, prompts, splits, tools
+from lockgate.files import digest, locked, read_json, read_jsonl, write_json, write_jsonl
 from lockgate.gates import require
 from lockgate.jobs import ROOT, check_design, item, read_manifests, read_spec
 
-SMOKE_STEPS = 3
-SMOKE_SAMPLES = 8
+TIMED_STEPS = 6
+"""Steps of the timed training; the first also pays for allocation, and does not count."""
+LONGEST_STEPS = 2
+"""Steps at the longest sequence, for the memory."""
+TIMED_RECORDS = 32
+"""At most so many records are made to time the generation."""
+MOST_ROWS = 1000
+"""At most so many rows of a file are looked at."""
+MOST_TOKENS = 64
+"""Longer answers are not waited for: their time is carried on from there."""
+BATCHES = 2
+"""Full batches that are answered; the first also pays for what is only done once."""
 
 
 def preview_data(
@@ -26,143 +37,299 @@ def preview_data(
     summary: Path,
     rows: Path,
 ) -> None:
-    """Make the sample records and the rows they become."""
+    """Make the sample records and the rows they become, and time the generation.
+
+    Of a file up to `MOST_ROWS` rows are taken, evenly spread.
+    """
     document = read_spec(spec)
     require(ledger, "plan", item(spec, document))
     check_design(document, design)
     adapter = tools.get("data", document["tool"], str(spec))
     out = summary.parent
     out.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
+    sizes = None
     with data.endpoint(document, read_manifests(models), threads, out / "server.log") as running:
-        made = adapter.preview(design, {**document, "preview_records": records}, running, out)
-    seconds = time.perf_counter() - start
-    valid = read_json(out.parents[1] / "validate" / "data.json")
-    fixed = min(valid["seconds"], 0.9 * seconds)
-    planned = document["records"] or valid["available"]
-    write_jsonl(rows, data.project(made, document["rows"], str(out)))
+        started = process.seconds()
+        asked = {**document, "preview_records": records}
+        made = adapter.preview(design, asked, running, out)
+        shown = process.seconds() - started
+        if document["files"]:
+            made = adapter.generate(design, {**document, "shards": 1}, 0, running, out / "timing")
+            planned, count, per_record = len(made), len(made), 0.0
+            start = process.seconds()
+        else:
+            planned = document["records"]
+            count = min(TIMED_RECORDS, planned, max(planned // 5, 2 * records))
+            timed = _generate(adapter, design, document, count, running, out / "timing")
+            per_record = _slope(len(made), shown, count, timed)
+            start = started + max(0.0, timed - count * per_record)
+    shutil.rmtree(out / "timing", ignore_errors=True)
+    projected = data.project(made, document["rows"], str(out))
+    if document["files"]:
+        parts = splits.split(
+            projected, document["splits"], document["seed"], document["similarity"]
+        )
+        sizes = {name: len(part) for name, part in parts.items()}
+    taken = min(len(projected), MOST_ROWS)
+    write_jsonl(rows, [projected[k * len(projected) // taken] for k in range(taken)])
     write_json(
         summary,
         {
             "item": item(spec, document),
             "tool": document["tool"],
             "records": len(made),
+            "rows": taken,
+            "timed": count,
             "records_planned": planned,
-            "seconds": round(seconds, 2),
-            "start_seconds": round(fixed, 2),
-            "seconds_per_record": {
-                "low": (seconds - fixed) / len(made),
-                "high": seconds / len(made),
-            },
+            "splits": sizes,
+            "shards": document["shards"],
+            "start_seconds": round(start, 2),
+            "seconds_per_record": per_record,
+            "peak_memory_mb": round(process.peak_memory_mb()),
             "pages": sorted(str(page.relative_to(out)) for page in out.rglob("*.html")),
             "versions": adapter.versions(),
         },
     )
 
 
-def preview_train(spec: Path, model: Path, ledger: Path, threads: int, out: Path) -> None:
-    """Measure a shape: a few steps at the longest sequence, then at a quarter of it."""
+def _generate(
+    adapter: Any,
+    design: Path,
+    document: dict[str, Any],
+    count: int,
+    running: tools.Endpoint | None,
+    work: Path,
+) -> float:
+    """Seconds in which `count` records are made as in the real job, afresh."""
+    shutil.rmtree(work, ignore_errors=True)
+    start = process.seconds()
+    adapter.generate(design, {**document, "records": count, "shards": 1}, 0, running, work)
+    return process.seconds() - start
+
+
+def _slope(few: int, seconds_few: float, many: int, seconds_many: float) -> float:
+    """Seconds a record, from the times of two calls that both pay for the tool's start."""
+    slope = (seconds_many - seconds_few) / (many - few) if many != few else 0.0
+    return slope if slope > 0 else seconds_many / many
+
+
+def preview_train(
+    spec: Path, model: Path, rows: Path, ledger: Path, threads: int, out: Path
+) -> None:
+    """Measure a shape: some steps on the sample rows, then some at the longest sequence."""
     document = read_spec(spec)
     require(ledger, "plan", item(spec, document))
     manifest = read_json(model)
     adapter = tools.get("training", document["tool"], str(spec))
+    samples = read_jsonl(rows)
+    lengths = [row for row, _ in token_counts(samples, manifest["path"], None)]
+    # rows not seen yet may be longer, the more so the fewer were seen
+    longest = math.ceil(max(lengths) * (1 + 1 / math.sqrt(len(lengths))))
+    longest = min(longest, document["max_length"])
+    batch = document["batch_size"]
+    processes = getattr(adapter, "processes", lambda config: 1)(document["config"])
+    whole = batch * document["gradient_accumulation"] * processes
     work = out.parent / document["shape"] / digest([document, manifest["digest"]])
-    longest = document["max_length"]
-    measured = {}
+
+    def train(name: str, steps: int, given: list[dict[str, Any]]) -> dict[str, Any]:
+        # measured afresh: a kept result would make it look quick
+        shutil.rmtree(work / name, ignore_errors=True)
+        paths = work / f"{name}.jsonl", work / f"{name}-validation.jsonl"
+        write_jsonl(paths[0], filled(given, whole * steps))
+        write_jsonl(paths[1], filled(given, batch))
+        directory = Path(manifest["path"])
+        made = adapter.train(document["config"], directory, paths[0], paths[1], work / name)
+        gc.collect()
+        result: dict[str, Any] = made
+        return result
+
     with locked(work / ".lock", "this shape is being measured", "wait for the other job"):
-        for name, length in (("longest", longest), ("short", max(8, longest // 4))):
-            rows = work / f"{name}.jsonl"
-            write_jsonl(rows, _rows(document["batch_size"] * SMOKE_STEPS, length))
-            # measured afresh: a kept result would make it look quick
-            shutil.rmtree(work / name, ignore_errors=True)
-            start = time.perf_counter()
-            result = adapter.train(
-                document["config"], Path(manifest["path"]), rows, None, work / name
-            )
-            measured[name] = {**result, "wall": time.perf_counter() - start}
-    long, short = measured["longest"], measured["short"]
-    # the first step also pays for allocation; the rest show the speed
-    per_long, per_short = (
-        sorted(m["step_seconds"])[len(m["step_seconds"]) // 2] for m in (long, short)
-    )
-    count_long, count_short = (m["tokens"] / m["steps"] for m in (long, short))
-    slope = (per_long - per_short) / max(count_long - count_short, 1)
-    if slope <= 0:
-        slope = per_long / count_long
-    checkpoint = work / "longest" / long["checkpoints"][-1]["path"]
-    size = sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
+        usual = train("usual", TIMED_STEPS, samples)
+        seconds = process.seconds()
+        most = train("longest", LONGEST_STEPS, [_as_long(samples, lengths, longest)])
+    timed = usual["step_seconds"][1:] or usual["step_seconds"]
+    last = usual["checkpoints"][-1]
+    spent = usual["seconds"]
+    told = spent.get("save", 0.0), spent.get("validation")
     write_json(
         out,
         {
             "item": item(spec, document),
             "shape": document["shape"],
             "model": document["model"]["name"],
-            "steps": long["steps"],
-            "seconds_per_token": slope,
-            "seconds_per_token_longest": per_long / count_long,
-            "step_overhead": max(0.0, per_short - slope * count_short),
-            "load_seconds": round(long["wall"] - sum(long["step_seconds"]), 2),
+            "steps": len(timed),
+            "start_seconds": seconds - sum(usual["step_seconds"]) - told[0] - (told[1] or 0.0),
+            "seconds_per_step": sum(timed) / len(timed),
+            "tokens_per_step": padded(lengths, batch, document["max_length"])
+            * document["gradient_accumulation"],
+            "seconds_per_step_longest": min(most["step_seconds"]),
+            "longest": longest,
+            "save_seconds": told[0],
+            "validation_seconds": told[1],
             "peak_memory_mb": round(process.peak_memory_mb()),
-            "checkpoint_mb": round(size / 1e6, 1),
-            "checkpoint": str(checkpoint),
-            "adapter": long["checkpoints"][-1]["adapter"],
-            "losses": long["losses"],
+            "gpu_memory_mb": most.get("gpu_memory_mb"),
+            "checkpoint_mb": round(process.disk_mb(work / "usual" / last["path"]), 2),
+            "checkpoint": str(work / "usual" / last["path"]),
+            "adapter": last["adapter"],
+            "losses": usual["losses"],
         },
     )
 
 
-def _rows(count: int, length: int) -> list[dict[str, str]]:
-    """Rows about `length` tokens long, or longer: the trainer cuts them.
+def token_counts(
+    rows: list[dict[str, Any]], model: Path | str, system_prompt: str | None
+) -> list[tuple[int, int]]:
+    """Of each row the tokens in training (template included), and those of its completion."""
+    from transformers import AutoTokenizer
 
-    The prompt is short, so that a template leaves room for the completion.
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    counts = []
+    for row in rows:
+        ids, _ = prompts.tokenize(tokenizer, row["prompt"], row["completion"], system_prompt)
+        answer = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
+        counts.append((len(ids), len(answer)))
+    return counts
+
+
+def padded(lengths: list[int], batch: int, longest: int) -> float:
+    """Expected tokens of a batch of rows drawn at random, each padded to its longest.
+
+    Args:
+        lengths: tokens of rows that stand for all.
+        batch: rows in a batch.
+        longest: rows are cut there.
     """
-    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    return [
-        {
-            "id": f"{index:06d}",
-            "prompt": words[index % 10],
-            "completion": " ".join(words[(index * 3 + k) % 10] for k in range(length)),
-        }
-        for index in range(count)
-    ]
+    ordered = sorted(min(length, longest) for length in lengths)
+    count = len(ordered)
+    # the chance that the longest of the batch is the k-th of the ordered rows
+    expected = sum(
+        length * (((k + 1) / count) ** batch - (k / count) ** batch)
+        for k, length in enumerate(ordered)
+    )
+    return batch * expected
+
+
+def filled(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """`count` rows, the given ones again and again, each with an id of its own."""
+    return [{**rows[k % len(rows)], "id": f"{k:06d}"} for k in range(count)]
+
+
+def _as_long(rows: list[dict[str, Any]], lengths: list[int], wanted: int) -> dict[str, Any]:
+    """The shortest row, its completion drawn out to about that many tokens."""
+    row, length = min(zip(rows, lengths, strict=True), key=lambda pair: pair[1])
+    words = f"{row['prompt']} {row['completion']}".split()
+    more = math.ceil(len(words) * max(0, wanted - length) / length)
+    drawn = [words[k % len(words)] for k in range(more)]
+    return {**row, "completion": " ".join([row["completion"], *drawn])}
 
 
 def preview_eval(
-    spec: Path, trained: Path, model: Path, ledger: Path, threads: int, out: Path
+    spec: Path,
+    model: Path,
+    rows: Path,
+    weights: list[Path],
+    ledger: Path,
+    threads: int,
+    out: Path,
 ) -> None:
-    """Answer a few prompts with the smoke-trained weights; measure the speed."""
+    """Measure a model's evaluation: as it is, then with each shape's smoke-trained weights.
+
+    The former answers as long as the tasks let it. The latter were hardly trained, so they may
+    answer as long as the rows' completions: that is what training teaches.
+
+    Args:
+        spec: the built evaluation, with all tasks of the runs that it stands for.
+        model: the model's manifest.
+        rows: the sample rows.
+        weights: measured smoke trainings of this model.
+        ledger: the approvals.
+        threads: of this job.
+        out: the file to write.
+    """
     document = read_spec(spec)
     require(ledger, "plan", item(spec, document))
-    smoke, manifest = read_json(trained), read_json(model)
-    work = out.parent / document["shape"] / digest([document, manifest["digest"]])
-    rows = work / "rows.jsonl"
-    write_jsonl(rows, _rows(SMOKE_SAMPLES, 64))
-    adapter = tools.get("evaluation", document["evaluation_tool"], str(spec))
-    start = time.perf_counter()
-    with locked(work / ".lock", "this shape is being measured", "wait for the other job"):
+    manifest = read_json(model)
+    adapter = tools.get("evaluation", document["tool"], str(spec))
+    config, base = document["config"], Path(manifest["path"])
+    samples = data.revise(read_jsonl(rows), document["rows"], str(rows))
+    longest = 1 + max(answer for _, answer in token_counts(samples, base, None))
+    work = out.parent / document["run"] / digest([document, manifest["digest"]])
+
+    def evaluate(name: str, directory: Path, most: int) -> dict[str, Any]:
+        tasks = [
+            {**task, "limit": None, "max_tokens": min(task["max_tokens"], most)}
+            for task in config["tasks"]
+        ]
+        before = process.seconds()
         # measured afresh: kept samples would make it look quick
-        logs = work / f"logs-{os.getpid()}"
-        results = adapter.evaluate(
-            document["evaluation"],
-            Path(smoke["checkpoint"]),
-            Path(manifest["path"]),
-            {"test": rows},
-            logs,
-            ROOT,
-        )
-    wall = time.perf_counter() - start
-    seconds = sum(result["seconds"] for result in results)
+        shutil.rmtree(work / name, ignore_errors=True)
+        asked = {**config, "tasks": tasks}
+        files = {split: work / "rows.jsonl" for split in ("test", "validation")}
+        results = adapter.evaluate(asked, directory, base, files, work / name, ROOT)
+        gc.collect()
+        wall = process.seconds() - before
+        return {
+            "load_seconds": max(0.0, wall - sum(result["seconds"] for result in results)),
+            "tasks": {
+                result["task"]: {"max_tokens": task["max_tokens"], **result}
+                for result, task in zip(results, tasks, strict=True)
+            },
+            "peak_memory_mb": round(process.peak_memory_mb()),
+        }
+
+    size = config["batch_size"]
+    with locked(work / ".lock", "this model is being measured", "wait for the other job"):
+        write_jsonl(work / "rows.jsonl", filled(samples, BATCHES * size))
+        started = process.seconds()
+        alone = evaluate("untouched", Path(manifest.get("adapter") or base), MOST_TOKENS)
+        trained = {
+            smoke["shape"]: evaluate(
+                smoke["shape"], Path(smoke["checkpoint"]), min(longest, MOST_TOKENS)
+            )
+            for smoke in map(read_json, weights)
+        }
+    first, once = True, 0.0
+    for measured in (alone, *trained.values()):
+        for task in measured["tasks"].values():
+            seconds, warm_up = rate(task["answered"], BATCHES * size, size, first)
+            once += warm_up
+            first = False
+            tokens = task["output_tokens"] / len(task["answered"])
+            task.update({"seconds_per_row": seconds, "tokens": round(tokens, 1)})
+            for key in ("samples", "log", "answered"):
+                task.pop(key)
+    again = [measured["load_seconds"] for measured in trained.values()]
     write_json(
         out,
         {
             "item": item(spec, document),
-            "shape": document["shape"],
-            "model": document["model"]["name"],
-            "samples": SMOKE_SAMPLES,
-            "max_tokens": 32,
-            "output_tokens": sum(result["output_tokens"] for result in results),
-            "seconds_per_sample": seconds / SMOKE_SAMPLES,
-            "load_seconds": round(max(0.0, wall - seconds), 2),
-            "peak_memory_mb": round(process.peak_memory_mb()),
+            "model": manifest["name"],
+            "rows": BATCHES * size,
+            "batch_size": size,
+            "batch_wait": getattr(adapter, "batch_wait", 0.0),
+            "start_seconds": started + alone["load_seconds"] + once,
+            # what another epoch's weights pay: the tool itself is in memory by then
+            "load_seconds": sum(again) / len(again) if again else alone["load_seconds"],
+            "untouched": alone,
+            "trained": trained,
         },
     )
+
+
+def rate(answered: list[float], rows: int, batch: int, first: bool) -> tuple[float, float]:
+    """Seconds a row at full speed, and what the first batch took beyond that.
+
+    Args:
+        answered: seconds at which each sample was done, ascending; a row may give several.
+        rows: how many were asked.
+        batch: rows in a batch.
+        first: the process's first task, whose first batch pays for what is only done once.
+    """
+    end = answered[-1]
+    if not first or rows <= batch:
+        return end / rows, 0.0
+    done = answered[len(answered) * batch // rows - 1]
+    seconds = (end - done) / (rows - batch)
+    # the slower first batch, never a quicker one
+    seconds = min(seconds, end / rows) or end / rows
+    return seconds, end - rows * seconds

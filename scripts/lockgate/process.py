@@ -8,8 +8,12 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 _PR_SET_PDEATHSIG = 1
 
@@ -64,13 +68,70 @@ def run(
     return done
 
 
+def seconds() -> float:
+    """Wall time since this process began, its interpreter's start included."""
+    return time.time() - psutil.Process().create_time()
+
+
+_INTERVAL = 0.5  # seconds between two looks at what the children hold
+_largest = 0.0  # MB
+
+
+def watch_memory() -> None:
+    """From now on count memory that this process and its children hold at the same time.
+
+    A server and the tool that asks it are two children: neither's own peak is the job's.
+    """
+    threading.Thread(target=_watch, daemon=True).start()
+
+
+def _watch() -> None:
+    global _largest
+    own = psutil.Process()
+    while True:
+        try:
+            children = own.children(recursive=True)
+            if children:  # alone, the kernel's own count is exact
+                _largest = max(_largest, sum(map(_held, [own, *children])) / 1e6)
+        except psutil.Error:
+            pass  # one ended in between
+        time.sleep(_INTERVAL)
+
+
+def _held(process: psutil.Process) -> int:
+    """Bytes, each shared page divided among those that share it (where the kernel tells)."""
+    memory = process.memory_full_info()
+    return int(getattr(memory, "pss", memory.rss))
+
+
 def peak_memory_mb() -> float:
-    """Largest resident set of this process or of a child it waited for, in MB (Linux: KiB)."""
-    return (
-        max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        * 1024
-        / 1e6
-    )
+    """Most memory held so far, in MB: by this process, or by a child that it waited for, or by
+    all of them together where they are watched."""
+    waited = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return max(_own_peak() / 1e6, waited / 1e6, _largest)
+
+
+def _own_peak() -> int:
+    """Bytes; `ru_maxrss` would start from what the process held that started this one."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def gpus() -> list[str]:
+    """Names of the GPUs that this job may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=False)
+    except OSError:
+        return []
+    found = done.stdout.splitlines() if done.returncode == 0 else []
+    return found if visible is None else found[: len([i for i in visible.split(",") if i.strip()])]
+
+
+def disk_mb(path: Path) -> float:
+    """Size of everything below a directory, in MB."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6

@@ -7,10 +7,11 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from lockgate import comparison, figures, findings, pages
+from lockgate import actuals, comparison, figures, findings, groups, pages, scoring, tables
 from lockgate.comparison import SIGNIFICANT, Result
 from lockgate.files import read_json, read_jsonl, read_text, write_bytes, write_text
 from lockgate.gates import read_ledger
+from lockgate.groups import Rows
 
 SHOWN = 8
 LONGEST_ANSWER = 600
@@ -40,18 +41,26 @@ def write(
         manifests: of each run's training (a control has one too).
         scores: of each run.
         ledger: the approvals.
-        rows: the splits' files (`test.jsonl`), for the samples' prompts; may be empty.
-        out: paths `html` (written last), `results`, `scores`, `losses`.
+        rows: the splits' files (`test.jsonl`), for the samples' prompts and fields; may be empty.
+        out: paths `html` (written last), `results`, `groups`, `estimates`; directory `figures`.
+
+    Raises:
+        LockgateError: if a score is no score, or no row has a field to group by.
     """
     planned, measured, made = read_json(plan), read_json(review), read_json(data)
     trained, evaluated = comparison.read_by_run(manifests), comparison.read_by_run(scores)
     approvals = read_ledger(ledger)
     results = comparison.compare(planned, evaluated)
     versions = package_versions([planned, made, *trained.values(), *evaluated.values()])
-    faults = findings.problems(planned, results, trained, evaluated, approvals, versions)
+    faults = findings.problems(
+        planned, results, trained, evaluated, approvals, versions, made["rows"]
+    )
+    known = {(Path(path).stem, str(row["id"])): row for path in rows for row in read_jsonl(path)}
+    grouped = groups.split(planned, results, known)
     names = {run["name"] for run in planned["runs"]}
     trained = {name: manifest for name, manifest in trained.items() if name in names}
-    pictures = {"scores": figures.scores(results), "losses": figures.losses(trained)}
+    pictures = figures.draw(planned, results, trained)
+    taken = actuals.jobs(planned, measured, made, trained, evaluated)
     page = pages.render(
         "report.html.j2",
         plan=planned,
@@ -64,48 +73,58 @@ def write(
         comparisons=sum(result.p_holm is not None for result in results),
         tasks={task: [r for r in results if r.task == task] for task in findings.tasks(results)},
         replicates=comparison.replicates(results),
-        varied=sorted({key for run in planned["runs"] for key in run["varied"]} - {"model"}),
-        examples=examples(results, planned, rows),
+        grouped=grouped,
+        few=groups.FEW,
+        most=groups.MOST,
+        shown=groups.shown,
+        metrics=comparison.metric_names,
+        varied=[key for key in comparison.variables(planned["runs"]) if key != "model"],
+        examples=examples(results, planned, known),
         trained=[manifest for manifest in trained.values() if manifest.get("losses")],
-        jobs=jobs(planned, measured, made, trained, evaluated),
+        jobs=taken,
         models={m["model"]["name"]: m["model"]["digest"] for m in trained.values()},
         versions=versions,
         approvals=approvals,
         summary=read_text(summary),
-        pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
+        pictures=[(one, base64.b64encode(one.png).decode()) for one in pictures],
         say=findings,
-        plain=comparison.plain,
+        plain=tables.plain,
     )
-    write_text(out["results"], comparison.table(planned, results, trained))
-    for name, png in pictures.items():
-        write_bytes(out[name], png)
+    write_text(out["estimates"], actuals.table(taken))
+    write_text(out["results"], tables.results(planned, results, trained))
+    parts = [part for one in grouped for part in one.parts]
+    write_text(out["groups"], tables.groups(planned, parts))
+    for old in out["figures"].glob("*.png"):
+        old.unlink()
+    for one in pictures:
+        write_bytes(out["figures"] / f"{one.name}.png", one.png)
     write_text(out["html"], page)
 
 
-def examples(results: list[Result], plan: dict[str, Any], rows: list[Path]) -> list[dict[str, Any]]:
+def examples(results: list[Result], plan: dict[str, Any], rows: Rows) -> list[dict[str, Any]]:
     """For each task some samples of the best tuned run beside its control's, every kind of
-    outcome in turn, so that a frequent one does not crowd out the failures."""
-    splits = {task["name"]: task.get("split") for task in plan["tasks"]}
-    prompts = {
-        (Path(path).stem, str(row["id"])): row["prompt"]
-        for path in rows
-        for row in read_jsonl(path)
-    }
-    tables = []
+    outcome in turn, so that a frequent one does not crowd out the failures.
+
+    With each come the fields of its row that results are grouped by.
+    """
+    tasks = {task["name"]: task for task in plan["tasks"]}
+    found = []
     for task in findings.tasks(results):
         best = findings.best_tuned(results, task)
         if best is None:
             continue
         others = best.control.samples if best.control else {}
-        groups: dict[str, list[dict[str, Any]]] = {name: [] for name in _OUTCOMES}
+        kinds: dict[str, list[dict[str, Any]]] = {name: [] for name in _OUTCOMES}
         for key, sample in best.samples.items():
+            row = rows.get((tasks[task].get("split", "test"), key))
             other = others.get(key)
             outcome = _outcome(sample["score"], other["score"] if other else None)
-            groups[outcome].append(
+            kinds[outcome].append(
                 {
                     "id": key,
                     "outcome": outcome,
-                    "prompt": _text(prompts.get((str(splits.get(task)), key))),
+                    "fields": {name: groups.value(row, name) for name in plan.get("groups") or []},
+                    "prompt": _text(row and scoring.question(tasks[task].get("prompt"), {**row})),
                     "target": _text(sample["target"]),
                     "tuned": _text(sample["answer"]),
                     "tuned_score": sample["score"],
@@ -113,69 +132,10 @@ def examples(results: list[Result], plan: dict[str, Any], rows: list[Path]) -> l
                     "control_score": other["score"] if other else None,
                 }
             )
-        turns = [row for turn in itertools.zip_longest(*groups.values()) for row in turn if row]
+        turns = [row for turn in itertools.zip_longest(*kinds.values()) for row in turn if row]
         chosen = sorted(turns[:SHOWN], key=lambda row: _OUTCOMES.index(row["outcome"]))
-        tables.append({"task": task, "label": best.label, "n": len(turns), "rows": chosen})
-    return tables
-
-
-def jobs(
-    plan: dict[str, Any],
-    review: dict[str, Any],
-    data: dict[str, Any],
-    trained: dict[str, dict[str, Any]],
-    evaluated: dict[str, dict[str, Any]],
-) -> list[dict[str, Any]]:
-    """Each heavy job's estimates and what it took.
-
-    Returns:
-        For each job `phase`, `run`, `planned` and `revised` (estimates or None), `actual`
-        (seconds or None), `error` (of each estimate, relative to `actual`), `peak` (MB), `part`
-        (`actual` holds only the last attempt).
-    """
-    names = [run["name"] for run in plan["runs"]]
-    tuned = [run["name"] for run in plan["runs"] if run["kind"] != "control"]
-    rows = [_job(plan, review, "generate", None, data, data["seconds"])]
-    rows += [_job(plan, review, "train", name, trained.get(name)) for name in tuned]
-    rows += [_job(plan, review, "eval", name, evaluated.get(name)) for name in names]
-    return rows
-
-
-def _job(
-    plan: dict[str, Any],
-    review: dict[str, Any],
-    phase: str,
-    run: str | None,
-    result: dict[str, Any] | None,
-    seconds: float | None = None,
-) -> dict[str, Any]:
-    key = (phase, run)
-    estimates = {
-        name: next((e for e in table["estimates"] if (e["phase"], e["run"]) == key), None)
-        for name, table in (("planned", plan), ("revised", review))
-    }
-    part = False
-    if result is not None and seconds is None:
-        seconds = result["seconds"]["total"]
-        # kept work shows as parts that took longer than the whole
-        parts = [cell["seconds"] for cell in result.get("cells", [])]
-        parts.append(result["seconds"].get("train", 0.0))
-        part = bool(result.get("resumed_from_step")) or sum(parts) > seconds + 1
-    error = {
-        name: estimate["seconds"]["expected"] / seconds - 1
-        for name, estimate in estimates.items()
-        if estimate and seconds and not part
-    }
-    peak = (result or {}).get("peak_memory_mb")
-    return {
-        "phase": phase,
-        "run": run,
-        **estimates,
-        "actual": seconds,
-        "error": error,
-        "peak": peak,
-        "part": part,
-    }
+        found.append({"task": task, "label": best.label, "n": len(turns), "rows": chosen})
+    return found
 
 
 def package_versions(documents: list[dict[str, Any]]) -> dict[str, list[str]]:

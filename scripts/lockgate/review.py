@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import estimates, gates, pages, prompts
-from lockgate.data import duplicates
-from lockgate.files import read_json, read_jsonl, write_json, write_text
+from lockgate import data, estimates, gates, measured, memory, pages
+from lockgate.files import digest, read_json, read_jsonl, write_json, write_text
+from lockgate.preview import token_counts
 
 SHOWN = 20
 
@@ -17,9 +17,10 @@ def write(
     rows: Path,
     train: list[Path],
     evaluation: list[Path],
-    models: dict[str, str],
+    models: list[Path],
     covers: list[str],
     workloads: list[dict[str, Any]],
+    limits: dict[str, Any],
     ledger: Path,
     review: Path,
     html: Path,
@@ -30,19 +31,21 @@ def write(
         summary: of the data preview.
         rows: its rows.
         train: smoke training of each shape.
-        evaluation: smoke evaluation of each shape.
-        models: directory of each model, for its tokenizer.
+        evaluation: measured evaluation of each model.
+        models: manifests of the models that runs start from.
         covers: items that an approval of the review covers.
         workloads: of each run.
+        limits: of the configuration's `resources`, those of memory and walltime.
         ledger: the approvals so far.
         review: review.json.
         html: the page.
     """
-    data, samples = read_json(summary), read_jsonl(rows)
+    made, samples = read_json(summary), read_jsonl(rows)
     trained = {item["shape"]: item for item in map(read_json, train)}
-    evaluated = {item["shape"]: item for item in map(read_json, evaluation)}
-    tokens = {name: count_tokens(samples, Path(path)) for name, path in models.items()}
-    table = estimates.measured(workloads, data, trained, evaluated, tokens)
+    evaluated = {path.stem: read_json(path) for path in evaluation}
+    known = {manifest["name"]: manifest for manifest in map(read_json, models)}
+    tokens = count_tokens(workloads, samples, known)
+    table = measured.rows(workloads, made, trained, evaluated, tokens, known)
     hours = estimates.total_hours(table)
     approved = gates.approved_hours(ledger)
     warnings = []
@@ -51,35 +54,71 @@ def write(
             f"WARNING: {hours:.2f} compute hours are expected now; up to {approved:g} were "
             "approved with the plan. Fix: fewer runs, records or epochs, or approve it knowingly."
         )
-    if repeated := duplicates(samples):
+    if repeated := data.duplicates(samples):
         warnings.append(
             f"WARNING: {repeated} of {len(samples)} sample rows repeat another's prompt. "
             "Fix: more axes of diversity in the design."
         )
+    by_name = {work["run"]: work for work in workloads}
+    most = memory.limit(limits, None)
+    walltime = limits["runtime_minutes"] * 60
+    for item in table:
+        expected = item["seconds"]["expected"]
+        if item["run"] is None:
+            expected /= made["shards"]
+        if expected > walltime:
+            warnings.append(
+                f"WARNING: walltime of {item['phase']} {item['run'] or 'a shard'}: "
+                f"{pages.minutes(expected)} expected, a job has {pages.minutes(walltime)}. "
+                "Fix: raise resources.runtime_minutes."
+            )
+        if work := by_name.get(item["run"]):
+            told = memory.advice(item, work, known[work["model"]], most)
+            if told:
+                what, fix = told
+                warnings.append(
+                    f"WARNING: memory of {item['phase']} {item['run']}: {what}. Fix: {fix}."
+                )
     document = {
         "covers": covers,
-        "data": data,
-        "tokens": tokens,
-        "shapes": {shape: {"train": trained[shape], "eval": evaluated[shape]} for shape in trained},
+        "data": made,
+        "tokens": {run: _summary(counts) for run, counts in tokens.items()},
+        "shapes": trained,
+        "evaluations": evaluated,
         "estimates": table,
+        "totals": estimates.totals(table),
         "hours": hours,
         "warnings": warnings,
         "samples": len(samples),
     }
     page = pages.render(
-        "review.html.j2", review=document, samples=samples[:SHOWN], pages=data["pages"]
+        "review.html.j2", review=document, samples=samples[:SHOWN], pages=made["pages"]
     )
     write_text(html, page)
     write_json(review, document)
 
 
-def count_tokens(samples: list[dict[str, Any]], model: Path) -> dict[str, float]:
-    """Mean tokens of a training row (template included) and of its completion."""
-    from transformers import AutoTokenizer
+def count_tokens(
+    workloads: list[dict[str, Any]],
+    samples: list[dict[str, Any]],
+    models: dict[str, dict[str, Any]],
+) -> dict[str, list[tuple[int, int]]]:
+    """For each run, of each sample row as the run sees it: its tokens, and its completion's."""
+    counted: dict[str, list[tuple[int, int]]] = {}
+    found = {}
+    for work in workloads:
+        key = digest([work["model"], work["system_prompt"], work["rows"]])
+        if key not in counted:
+            own = data.revise(samples, work["rows"], "the sample rows")
+            path = models[work["model"]]["path"]
+            counted[key] = token_counts(own, path, work["system_prompt"])
+        found[work["run"]] = counted[key]
+    return found
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    rows = [prompts.tokenize(tokenizer, row["prompt"], row["completion"], None) for row in samples]
+
+def _summary(counts: list[tuple[int, int]]) -> dict[str, float]:
     return {
-        "row": sum(len(ids) for ids, _ in rows) / len(rows),
-        "completion": sum(len(ids) - prompt for ids, prompt in rows) / len(rows),
+        "row": sum(whole for whole, _ in counts) / len(counts),
+        "longest": max(whole for whole, _ in counts),
+        "completion": sum(answer for _, answer in counts) / len(counts),
     }

@@ -2,8 +2,7 @@
 
 import pytest
 
-from lockgate import data, estimates
-from lockgate.files import write_json
+from lockgate import estimates, splits
 
 RESOURCES = {
     "resources": [
@@ -29,41 +28,109 @@ def seconds(rows, run, phase):
 )
 def test_split_sizes_leave_the_rest_to_training(records, expected):
     shares = {"train": 0.75, "validation": 0.15, "test": 0.1}
-    assert data.split_sizes(records, shares) == expected
+    assert splits.split_sizes(records, shares) == expected
 
 
 def test_without_prior_runs_the_models_size_decides(project):
     rows = estimates.analytical(project.read(), RESOURCES, [])
     # 300 rows of 12000 / 4 / 300 = 10 tokens; 210 to train on, 4 epochs: 8400 tokens;
-    # 8400 x 6 FLOP x 1e6 parameters at 5e9 a second
+    # 8400 x 6 FLOP x 1e6 parameters at 5e9 a second, and 8 s to load
     (low, expected, high), basis = seconds(rows, "tiny_epochs-4", "train")
-    assert (low, expected, high) == (2.0, 10.1, 50.4)
-    assert basis.startswith("preliminary: 8400 tokens x 6 x 1M parameters")
+    assert (low, expected, high) == (10.0, 18.1, 58.4)
+    assert basis.startswith("preliminary: 8 s to load, 8400 tokens in 108 steps x 6 x 1M")
     # 2 tasks of 60 rows of 10 + 4 tokens; 1680 x 2 FLOP x 1e6 parameters at 5e9 a second
-    assert seconds(rows, "tiny_epochs-4", "eval")[0] == (0.1, 0.7, 3.4)
-    assert seconds(rows, "tiny_control", "eval")[0] == (0.1, 0.7, 3.4)
+    assert seconds(rows, "tiny_epochs-4", "eval")[0] == (8.1, 8.7, 11.4)
+    assert seconds(rows, "tiny_control", "eval")[0] == (8.1, 8.7, 11.4)
     assert [row["phase"] for row in rows if row["run"] == "tiny_control"] == ["eval"]
 
 
-def test_prior_runs_of_the_same_model_and_method_decide(project):
-    same = {"model": "tiny", "method": "full"}
-    prior = [
-        {**same, "seconds_per_token": "0.001"},
-        {**same, "seconds_per_token": "0.003"},
-        {**same, "method": "lora", "seconds_per_token": "9"},
-        {**same, "model": "other", "seconds_per_token": "9"},
+def test_memory_and_disk_are_estimated_from_the_models_size(project):
+    (row,) = [
+        row
+        for row in estimates.analytical(project.read(), RESOURCES, [])
+        if (row["run"], row["phase"]) == ("tiny_epochs-4", "train")
     ]
-    rows = estimates.analytical(project.read(), RESOURCES, prior)
+    # 600 + weights 4 + trained 12 MB; nothing is known of what a token takes
+    assert row["memory_mb"] == 616
+    assert row["gpu_memory_mb"] is None
+    assert row["disk_mb"] == 16  # four epochs of 4 MB
+    assert row["gpu_hours"] == 0
+
+
+def prior(**changes):
+    """A finished run of another experiment, as the CSV file gives it."""
+    values = {
+        "kind": "fine-tuned",
+        "model": "tiny",
+        "family": "llama",
+        "parameters": "1000000",
+        "method": "full",
+        "gpus": "0",
+        "threads": "1",
+        "tokens": "500",
+        "seconds_per_token": "0.001",
+        "overhead_seconds": "9",
+        "memory_mb": "700",
+        "checkpoint_mb": "5",
+        "eval_seconds_per_sample": "0.1",
+        "eval_overhead_seconds": "10",
+        "eval_memory_mb": "650",
+    }
+    return {**values, **changes}
+
+
+def test_prior_runs_of_the_same_model_and_method_decide(project):
+    found = [
+        prior(),
+        prior(seconds_per_token="0.003", memory_mb="800"),
+        prior(method="lora", seconds_per_token="9"),
+        prior(model="other", parameters="5000000", seconds_per_token="9"),
+        prior(threads="8", seconds_per_token="9"),
+        prior(gpus="1", seconds_per_token="9"),
+    ]
+    rows = estimates.analytical(project.read(), RESOURCES, found)
     (low, expected, high), basis = seconds(rows, "tiny_epochs-4", "train")
-    assert (low, expected, high) == (6.7, 16.8, 31.5)
-    assert basis == "2 prior runs of this model; about 8400 tokens"
+    # 9 + 8400 x 0.001 and 9 + 8400 x 0.003
+    assert (low, expected, high) == (13.9, 25.8, 42.8)
+    assert basis == "2 prior runs of this model; about 8400 tokens in 108 steps"
+    (row,) = [r for r in rows if (r["run"], r["phase"]) == ("tiny_epochs-4", "train")]
+    assert (row["memory_mb"], row["disk_mb"]) == (750, 20)
+
+
+def test_prior_evaluations_decide_for_runs_of_their_kind(project):
+    found = [prior(), prior(kind="control", tokens="", eval_seconds_per_sample="0.5")]
+    rows = estimates.analytical(project.read(), RESOURCES, found)
+    # 120 samples: 10 + 12 s for trained weights, 10 + 60 s for untouched ones
+    assert seconds(rows, "tiny_epochs-1", "eval")[0] == (11.0, 22.0, 44.0)
+    (low, expected, high), basis = seconds(rows, "tiny_control", "eval")
+    assert (low, expected, high) == (35.0, 70.0, 140.0)
+    assert basis == "1 prior run of this model; 120 samples"
+
+
+def test_a_model_of_the_same_family_is_scaled_by_its_parameters(project):
+    model = {**RESOURCES["resources"][0], "architecture": "llama"}
+    resources = {**RESOURCES, "resources": [model, RESOURCES["resources"][1]]}
+    found = [prior(model="half", parameters="500000"), prior(model="x", family="gpt2")]
+    rows = estimates.analytical(project.read(), resources, found)
+    (low, expected, high), basis = seconds(rows, "tiny_epochs-4", "train")
+    assert expected == 25.8  # 9 + 8400 x 2 x 0.001
+    assert basis.startswith("1 prior run of models of this family, scaled by their parameters;")
+    (row,) = [r for r in rows if (r["run"], r["phase"]) == ("tiny_epochs-4", "train")]
+    assert (row["memory_mb"], row["disk_mb"]) == (1400, 40)
+
+
+def test_gpu_hours_count_every_gpu(project):
+    rows = estimates.analytical(project.read(resources__gpus=2), RESOURCES, [])
+    (row,) = [r for r in rows if (r["run"], r["phase"]) == ("tiny_epochs-4", "train")]
+    assert row["gpu_hours"] == pytest.approx(18.08 * 2 / 3600, abs=1e-4)
+    assert row["gpu_memory_mb"] == 616
 
 
 def test_long_rows_count_up_to_the_longest_sequence(project):
     files = {**RESOURCES["resources"][1], "characters": 1_200_000}
     resources = {**RESOURCES, "resources": [RESOURCES["resources"][0], files]}
     rows = estimates.analytical(project.read(), resources, [])
-    assert "preliminary: 26880 tokens" in seconds(rows, "tiny_epochs-4", "train")[1]  # 840 x 32
+    assert "26880 tokens" in seconds(rows, "tiny_epochs-4", "train")[1]  # 840 x 32
 
 
 def test_of_a_model_that_is_not_here_nothing_is_known(project):
@@ -73,127 +140,42 @@ def test_of_a_model_that_is_not_here_nothing_is_known(project):
     assert [row["phase"] for row in rows] == ["generate"]
 
 
-SMOKE = {
-    "model": "tiny",
-    "load_seconds": 5.0,
-    "step_overhead": 0.1,
-    "seconds_per_token": 0.001,
-    "seconds_per_token_longest": 0.002,
-    "peak_memory_mb": 1000,
-    "checkpoint_mb": 7.0,
-}
-ANSWERED = {
-    "max_tokens": 32,
-    "seconds_per_sample": 0.5,
-    "load_seconds": 3.0,
-    "samples": 8,
-    "peak_memory_mb": 900,
-}
-DATA = {
-    "records": 8,
-    "records_planned": 100,
-    "seconds_per_record": {"low": 0.5, "high": 2.0},
-    "start_seconds": 10.0,
-}
-COMMON = {
-    "model": "tiny",
-    "evaluated_epochs": 1,
-    "splits": {"train": 0.75, "validation": 0.15, "test": 0.1},
-}
-TUNED = {
-    **COMMON,
-    "run": "tuned",
-    "kind": "fine-tuned",
-    "shape": "shape",
-    "tasks": [{"split": "test", "limit": None, "max_tokens": 16}],
-    "epochs": 2,
-    "method": "lora",
-    "max_length": 40,
-    "batch_size": 4,
-    "gradient_accumulation": 2,
-}
-CONTROL = {
-    **COMMON,
-    "run": "control",
-    "kind": "control",
-    "shape": None,
-    "tasks": [{"split": "test", "limit": 8, "max_tokens": 16}],
-}
+def test_steps_are_a_ceiling_in_each_epoch():
+    work = {"tool": "trl", "batch_size": 4, "gradient_accumulation": 2, "epochs": 3}
+    assert [estimates.steps(work, rows) for rows in (1, 8, 9)] == [3, 3, 6]
 
 
-@pytest.fixture
-def measured():
-    tokens = {"tiny": {"row": 50.0, "completion": 3.0}}
-    smoke, answered = {"shape": SMOKE}, {"shape": ANSWERED}
-    return estimates.measured([CONTROL, TUNED], DATA, smoke, answered, tokens)
+def test_a_trainer_may_round_in_its_own_way(monkeypatch):
+    class Floor:
+        def steps(self, rows, parameters):
+            return rows // parameters["batch_size"] * parameters["epochs"]
+
+    monkeypatch.setattr(estimates.tools, "get", lambda kind, name, where: Floor())
+    assert estimates.steps({"tool": "any", "batch_size": 4, "epochs": 3}, 11) == 6
 
 
-def test_generation_is_measured_a_record(measured):
-    assert seconds(measured, None, "generate")[0] == (50.0, 60.0, 210.0)
-
-
-def test_training_is_measured_a_step_and_a_token(measured):
-    # 75 rows in batches of 8: 10 steps, twice; 20 x 8 x min(50, 40) = 6400 tokens
-    (low, expected, high), basis = seconds(measured, "tuned", "train")
-    assert expected == 13.4  # 5 + 20 x 0.1 + 6400 x 0.001
-    assert low == 9.4  # 0.7 x 13.38
-    assert high == 24.2  # 5 + 6400 x 0.002 x 1.5
-    assert "20 steps of 8 rows" in basis
-    (row,) = [row for row in measured if row["phase"] == "train"]
-    assert (row["memory_mb"], row["disk_mb"]) == (1000, 14.0)
-
-
-def test_a_tuned_model_stops_after_its_answer_and_a_control_does_not(measured):
-    # tuned: 10 rows x 0.5 s x (3 + 1) / 32 tokens; control: 8 rows x 0.5 s x 16 / 32 tokens
-    assert seconds(measured, "tuned", "eval")[0] == (3.6, 3.6, 12.0)
-    assert seconds(measured, "control", "eval")[0] == (3.5, 5.0, 10.5)
-
-
-def test_hours_are_the_expected_ones_of_all_jobs(measured):
-    # 60 + 13.4 + 3.6 + 5 seconds
-    assert estimates.total_hours(measured) == pytest.approx(82 / 3600)
-
-
-def manifest(path, **changes):
-    content = {
-        "kind": "fine-tuned",
-        "run": path.parent.name,
-        "model": {"name": "tiny"},
-        "method": "lora",
-        "tokens": 1000,
-        "seconds": {"train": 20.0},
-        "resumed_from_step": 0,
-    }
-    write_json(path, {**content, **changes})
-
-
-def test_prior_runs_are_those_of_other_experiments(tmp_path):
-    manifest(tmp_path / "own" / "train" / "a" / "manifest.json")
-    manifest(tmp_path / "other" / "train" / "b" / "manifest.json")
-    assert estimates.prior_runs(tmp_path, tmp_path / "own") == [
-        {
-            "experiment": "other",
-            "run": "b",
-            "model": "tiny",
-            "method": "lora",
-            "tokens": 1000,
-            "seconds": 20.0,
-            "seconds_per_token": 0.02,
-        }
+def test_totals_add_up_all_but_memory():
+    rows = [
+        estimates.row("a", "train", 1, 2, 4, "", gpus=1, memory_mb=500, disk_mb=7.5),
+        estimates.row("b", "train", 10, 3598, 4000, "", gpus=2, memory_mb=400),
     ]
+    assert estimates.totals(rows) == {
+        "seconds": {"low": 11, "expected": 3600, "high": 4004},
+        "gpu_hours": pytest.approx(1.9995, abs=1e-4),
+        "disk_mb": 7.5,
+        "memory_mb": 500,
+    }
+    assert estimates.total_hours(rows) == 1
 
 
-def test_prior_runs_leave_out_what_cannot_be_compared(tmp_path):
-    manifest(tmp_path / "x" / "train" / "control" / "manifest.json", kind="control")
-    manifest(tmp_path / "x" / "train" / "resumed" / "manifest.json", resumed_from_step=3)
-    manifest(tmp_path / "x" / "train" / "empty" / "manifest.json", tokens=0)
-    manifest(tmp_path / "x" / "train" / "old" / "manifest.json", seconds=None)
-    broken = tmp_path / "x" / "train" / "broken" / "manifest.json"
-    broken.parent.mkdir()
-    broken.write_text("{")
-    manifest(tmp_path / "x" / "train" / "good" / "manifest.json")
-    found = estimates.prior_runs(tmp_path, tmp_path / "own")
-    assert [row["run"] for row in found] == ["good"]
+def test_a_job_that_needs_too_much_memory_gets_a_smaller_batch_proposed(project):
+    matrix = project.read(resources__memory_mb=1000)
+    rows = [estimates.row("tiny_epochs-4", "train", 1, 1, 1, "", memory_mb=1400)]
+    ((job, told, fix),) = estimates.memory_warnings(matrix, RESOURCES, rows)
+    assert (job, told) == ("train tiny_epochs-4", "1400 MB expected, a job has 1000 MB")
+    # 616 of 1400 MB are fixed: 616 + 784 x 2 / 8 = 812, with 4 rows it is 1008
+    assert fix.startswith("batch_size: 2 with gradient_accumulation: 4, which keeps the effective")
+    assert estimates.memory_warnings(project.read(), RESOURCES, rows) == []
 
 
 def test_a_table_as_csv_has_the_fields_asked_for():

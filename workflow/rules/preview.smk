@@ -1,8 +1,8 @@
 """
-Phase preview: sample records to read, and speed and memory measured on each shape.
+Phase preview: sample records to read, and speed and memory measured on each shape and model.
 
-Needs the validated builds; writes the sample records and their page, one measurement a
-shape, and the review for approval at the gate `preview`.
+Needs the validated builds; writes the sample records and their page, one training a shape and
+one evaluation a model, and the review for approval at the gate `preview`.
 """
 
 
@@ -36,6 +36,7 @@ rule preview_train:
         spec=f"{RESULTS}/build/smoke/{{shape}}.yaml",
         valid=f"{RESULTS}/validate/smoke/{{shape}}.json",
         model=lambda wildcards: PIPELINE.smoke_model(wildcards.shape),
+        rows=rules.preview_data.output.records,
     output:
         measured=f"{RESULTS}/preview/train/{{shape}}.json",
     log:
@@ -49,18 +50,21 @@ rule preview_train:
         ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/preview_train.py --spec {input.spec:q} --model {input.model:q} '
-        "--ledger {params.ledger:q} --threads {threads} --out {output.measured:q} > {log:q} 2>&1"
+        "--rows {input.rows:q} --ledger {params.ledger:q} --threads {threads} "
+        "--out {output.measured:q} > {log:q} 2>&1"
 
 
 rule preview_eval:
     input:
-        spec=f"{RESULTS}/build/smoke/{{shape}}.yaml",
-        trained=rules.preview_train.output.measured,
-        model=lambda wildcards: PIPELINE.smoke_model(wildcards.shape),
+        spec=f"{RESULTS}/build/eval/{{run}}.yaml",
+        valid=f"{RESULTS}/validate/eval/{{run}}.json",
+        trained=lambda wildcards: PIPELINE.evaluated_shapes(wildcards.run),
+        model=lambda wildcards: PIPELINE.evaluated_model(wildcards.run),
+        rows=rules.preview_data.output.records,
     output:
-        measured=f"{RESULTS}/preview/eval/{{shape}}.json",
+        measured=f"{RESULTS}/preview/eval/{{run}}.json",
     log:
-        f"{RESULTS}/logs/preview/eval/{{shape}}.log",
+        f"{RESULTS}/logs/preview/eval/{{run}}.log",
     conda:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
@@ -69,8 +73,8 @@ rule preview_eval:
     params:
         ledger=PIPELINE.ledger,
     shell:
-        'exec python "$SCRIPTS"/preview_eval.py --spec {input.spec:q} --trained {input.trained:q} '
-        "--model {input.model:q} --ledger {params.ledger:q} "
+        'exec python "$SCRIPTS"/preview_eval.py --spec {input.spec:q} --model {input.model:q} '
+        "--rows {input.rows:q} --weights {input.trained:q} --ledger {params.ledger:q} "
         "--threads {threads} --out {output.measured:q} > {log:q} 2>&1"
 
 
@@ -79,8 +83,8 @@ rule review:
         data=rules.preview_data.output.summary,
         rows=rules.preview_data.output.records,
         models=PIPELINE.trained_models,
-        train=expand(rules.preview_train.output.measured, shape=PIPELINE.matrix.shapes),
-        eval=expand(rules.preview_eval.output.measured, shape=PIPELINE.matrix.shapes),
+        train=expand(rules.preview_train.output.measured, shape=PIPELINE.shapes),
+        eval=expand(rules.preview_eval.output.measured, run=PIPELINE.evaluations),
     output:
         review=f"{RESULTS}/preview/review.json",
         html=f"{RESULTS}/preview/review.html",
@@ -92,6 +96,9 @@ rule review:
     params:
         covers=PIPELINE.matrix.items["preview"],
         workload=PIPELINE.workload,
+        limits=RESOURCES.model_dump(
+            include={"memory_mb", "gpus", "gpu", "runtime_minutes"}
+        ),
         ledger=PIPELINE.ledger,
     script:
         "../../scripts/write_review.py"

@@ -1,7 +1,7 @@
 """
 Phase report: what came out, compared with the controls and with the estimates.
 
-Needs every run's scores; writes the results table, the figures and a page that stands alone.
+Needs every run's scores; writes the tables, the figures and a page that stands alone.
 """
 
 
@@ -12,10 +12,8 @@ rule report:
         data=rules.assemble.output.manifest,
         summary=rules.build_summary.output.summary,
         rows=[rules.assemble.output.test, rules.assemble.output.validation],
-        manifests=expand(
-            f"{RESULTS}/train/{{run}}/manifest.json", run=PIPELINE.matrix.runs
-        ),
-        scores=expand(f"{RESULTS}/eval/{{run}}/scores.json", run=PIPELINE.matrix.runs),
+        manifests=expand(f"{RESULTS}/train/{{run}}/manifest.json", run=PIPELINE.runs),
+        scores=expand(f"{RESULTS}/eval/{{run}}/scores.json", run=PIPELINE.runs),
     output:
         html=report(
             f"{RESULTS}/report/report.html",
@@ -27,15 +25,22 @@ rule report:
             category="Results",
             caption="../report/results.rst",
         ),
-        scores=report(
-            f"{RESULTS}/report/scores.png",
-            category="Figures",
-            caption="../report/scores.rst",
+        groups=report(
+            f"{RESULTS}/report/groups.csv",
+            category="Results",
+            caption="../report/groups.rst",
         ),
-        losses=report(
-            f"{RESULTS}/report/losses.png",
+        estimates=report(
+            f"{RESULTS}/report/estimates.csv",
+            category="Results",
+            caption="../report/estimates.rst",
+        ),
+        figures=report(
+            directory(f"{RESULTS}/report/figures"),
+            patterns=["{figure}.png"],
             category="Figures",
-            caption="../report/losses.rst",
+            caption="../report/figures.rst",
+            labels={"figure": "{figure}"},
         ),
     log:
         f"{RESULTS}/logs/report.log",

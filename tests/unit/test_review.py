@@ -1,0 +1,97 @@
+"""The review: what was measured, what is expected of it, and what does not fit."""
+
+from pathlib import Path
+
+import pytest
+
+from lockgate import review
+from lockgate.files import read_json, write_json, write_jsonl
+from smoke_parts import ANSWERED, CONTROL, DATA, SMOKE, TUNED
+from tiny_model import make_tiny_model
+
+pytestmark = pytest.mark.slow
+"""Tokens are counted with a real tokenizer."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    make_tiny_model(path, chat_template=True)
+    return path
+
+
+@pytest.fixture
+def write(tmp_path, model):
+    """Write a review; gives review.json and the page."""
+
+    def run(memory_mb=4000, minutes=120, hours=None, prompts=("one", "two and three")):
+        write_json(tmp_path / "data.json", {**DATA, "pages": ["browser/index.html"]})
+        rows = [{"id": str(n), "prompt": p, "completion": "ok"} for n, p in enumerate(prompts)]
+        write_jsonl(tmp_path / "rows.jsonl", rows)
+        smoke = {**SMOKE, "shape": "shape", "longest": 40}
+        write_json(tmp_path / "shape.json", smoke)
+        write_json(tmp_path / "tiny_float32.json", {**ANSWERED, "model": "tiny"})
+        manifest = {"name": "tiny", "path": str(model), "parameters": 200_000}
+        write_json(tmp_path / "tiny.json", manifest)
+        items = [] if hours is None else [f"compute hours up to {hours}"]
+        ledger = tmp_path / "ledger.jsonl"
+        write_jsonl(ledger, [{"gate": "plan", "items": items}])
+        more = {"system_prompt": None, "rows": {}}
+        out = tmp_path / "review.json", tmp_path / "review.html"
+        review.write(
+            tmp_path / "data.json",
+            tmp_path / "rows.jsonl",
+            [tmp_path / "shape.json"],
+            [tmp_path / "tiny_float32.json"],
+            [tmp_path / "tiny.json"],
+            ["data/data:1"],
+            [{**CONTROL, **more}, {**TUNED, **more}],
+            {"memory_mb": memory_mb, "gpus": 0, "gpu": None, "runtime_minutes": minutes},
+            ledger,
+            *out,
+        )
+        return read_json(out[0]), Path(out[1]).read_text()
+
+    return run
+
+
+def test_every_job_is_estimated_and_all_are_added_up(write):
+    found, page = write()
+    jobs = [(row["phase"], row["run"]) for row in found["estimates"]]
+    assert jobs == [("generate", None), ("eval", "control"), ("train", "tuned"), ("eval", "tuned")]
+    total = sum(row["seconds"]["expected"] for row in found["estimates"])
+    assert found["totals"]["seconds"]["expected"] == pytest.approx(total)
+    assert found["totals"]["disk_mb"] == 14
+    assert found["hours"] == pytest.approx(total / 3600)
+    assert found["warnings"] == [] and "WARNING" not in page
+    assert "train tuned" in page and "peak memory" in page and "browser/index.html" in page
+
+
+def test_tokens_are_counted_as_the_run_sees_its_rows(write):
+    tokens = write()[0]["tokens"]["tuned"]
+    assert tokens["row"] > 20  # the template's default system prompt among them
+    assert tokens["longest"] >= tokens["row"] and 0 < tokens["completion"] < 5
+
+
+def test_memory_that_is_too_small_is_a_warning_with_its_fix(write):
+    found, page = write(memory_mb=960)
+    (warning,) = found["warnings"]
+    assert warning.startswith("WARNING: memory of train tuned: 1144 MB expected, a job has 960 MB")
+    assert "batch_size: 2 with gradient_accumulation: 4" in warning and warning in page
+
+
+def test_a_job_that_takes_longer_than_it_may_is_a_warning(write):
+    # 70 s of generation are two shards of 35 s; the training takes 51 s or less
+    (warning,) = write(minutes=0.6)[0]["warnings"]
+    assert warning.startswith("WARNING: walltime of train tuned:")
+    assert "Fix: raise resources.runtime_minutes." in warning
+
+
+def test_more_hours_than_were_approved_are_a_warning(write):
+    (warning,) = write(hours=0.001)[0]["warnings"]
+    assert "up to 0.001 were approved" in warning
+
+
+def test_prompts_that_repeat_are_a_warning(write):
+    (warning,) = write(prompts=("one", "One"))[0]["warnings"]
+    assert "1 of 2 sample rows repeat another's prompt" in warning
