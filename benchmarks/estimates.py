@@ -122,7 +122,7 @@ def main() -> int:
             print(f"\n{name}")
             for line in [("job", "measure", "estimate", "actual", "error", ""), *lines]:
                 print(
-                    f"{line[0]:48} {line[1]:10} {line[2]:>9} {line[3]:>9} {line[4]:>6}  {line[5]}"
+                    f"{line[0]:52} {line[1]:10} {line[2]:>9} {line[3]:>9} {line[4]:>6}  {line[5]}"
                 )
     print(f"\n{missed} bars are missed" if missed else "\nall bars are met")
     return 1 if missed else 0

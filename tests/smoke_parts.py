@@ -37,6 +37,7 @@ ANSWERED = {
         "shape": {
             "tasks": {"t": task(max_tokens=4, seconds_per_row=0.1, tokens=4.0)},
             "peak_memory_mb": 950,
+            "warm_up_seconds": 0.5,
         }
     },
 }
@@ -47,6 +48,8 @@ COMMON = {
     "tasks": {"t": {"split": "test", "limit": None, "max_tokens": 16}},
     "splits": {"train": 0.75, "validation": 0.15, "test": 0.1},
     "train_rows": None,
+    "train_files": None,
+    "train_total": None,
     "gpus": 0,
     "precision": "float32",
     "lora_rank": 4,

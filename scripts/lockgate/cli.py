@@ -220,9 +220,11 @@ def _list_environments(options: argparse.Namespace) -> None:
     from lockgate import environments
 
     rows = [
-        [name, environments.state(name), str(environments.home() / name)]
+        [name, environments.state(name), str(environments.place(name))]
         for name in environments.names()
     ]
+    for name in environments.names():
+        rows += [[name, "old, can be deleted", str(path)] for path in environments.old(name)]
     show.print_table(["ENVIRONMENT", "STATE", "PATH"], rows)
 
 

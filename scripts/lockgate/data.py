@@ -145,9 +145,9 @@ def own_rows(run: Mapping[str, Any], splits: Rows, where: str) -> Rows:
     """
     made = dict(splits)
     if run["train_files"] is not None:
-        path = Path(run["train_files"])
-        made["train"] = project(reading.read(path), run["projection"], str(path))
-        _apart(made, run["similarity"], f"{where}: data.train_files", f"take them out of {path}")
+        made["train"] = other_rows(run)
+        hint = f"take them out of {run['train_files']}"
+        _apart(made, run["similarity"], f"{where}: data.train_files", hint)
     if run["rows"]:
         key = f"{where}: data.rows"
         made = {name: revise(rows, run["rows"], key) for name, rows in made.items()}
@@ -161,6 +161,47 @@ def own_rows(run: Mapping[str, Any], splits: Rows, where: str) -> Rows:
             hint="lower it, or have more records",
         )
     return made | {"train": made["train"][:count]}
+
+
+def check_system(
+    records: list[dict[str, Any]],
+    templates: dict[str, str] | None,
+    path: Path,
+    system_prompts: set[str | None],
+    source: str,
+) -> None:
+    """Refuse chat records whose system message is not that of the runs that use them.
+
+    Args:
+        records: as read.
+        templates: that make rows of them; None: they are rows.
+        path: their file.
+        system_prompts: of the runs.
+        source: the configuration's file, for messages.
+
+    Raises:
+        LockgateError: with both.
+    """
+    fields = [{k: v for k, v in one.items() if k != reading.SPLIT} for one in records]
+    system = None if templates else _turns(fields, str(path))[1]
+    if system is not None and system_prompts != {system}:
+        raise LockgateError(
+            f"the rows of {path} have the system message {system!r:.200}, and the runs have "
+            f"{', '.join(sorted(f'{one!r:.200}' for one in system_prompts))}",
+            where=f"{source}: training.system_prompt",
+            hint="set it to the rows' system message, or take that out of the rows",
+        )
+
+
+def other_rows(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a run's `train_files`; of a file with splits of its own those to train on.
+
+    Raises:
+        LockgateError: if a record is no row.
+    """
+    path = Path(run["train_files"])
+    rows = project(reading.read(path), run["projection"], str(path))
+    return [row for row in rows if row.get("split", "train") == "train"]
 
 
 def _apart(made: Rows, similarity: float, where: str, hint: str) -> None:
@@ -233,14 +274,7 @@ def inspect_file(
             hint="lower data.records, or leave it out to use all",
         )
     rows = project(records, templates, f"data.files {path}")
-    system = None if templates else _turns(records, str(path))[1]
-    if system is not None and system_prompts != {system}:
-        raise LockgateError(
-            f"the rows of {path} have the system message {system!r:.200}, and the runs have "
-            f"{', '.join(sorted(f'{one!r:.200}' for one in system_prompts))}",
-            where=f"{source}: training.system_prompt",
-            hint="set it to the rows' system message, or take that out of the rows",
-        )
+    check_system(records, templates, path, system_prompts, source)
     used = rows[:wanted]
     splits = split(used, section.splits.model_dump(), section.seed, section.similarity)
     for run in own:

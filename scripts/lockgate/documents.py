@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lockgate import runs
+from lockgate import cells
 from lockgate.config import Config, Parameters
 from lockgate.config.evaluation import Task
 from lockgate.errors import LockgateError
@@ -100,14 +100,14 @@ class Builder:
     def evaluation(self, run: Run) -> dict[str, Any]:
         """A run's cells: `epochs` says which tasks each epoch is measured on."""
         at: dict[int | None, list[str]] = {}
-        for cell in runs.cells(run, self.config, self.source):
+        for cell in cells.of_run(run, self.config, self.source):
             at.setdefault(cell.epoch, []).append(cell.task)
         epochs = [{"epoch": epoch, "tasks": names} for epoch, names in at.items()]
-        return self._asked(run, run.name, runs.tasks(run, self.config), epochs)
+        return self._asked(run, run.name, cells.tasks(run, self.config), epochs)
 
     def speed(self, alike: list[Run]) -> dict[str, Any]:
         """All tasks of runs that answer equally fast, for the preview to measure."""
-        names = {task.name for run in alike for task in runs.tasks(run, self.config)}
+        names = {task.name for run in alike for task in cells.tasks(run, self.config)}
         tasks = [task for task in self.config.evaluation.tasks if task.name in names]
         return self._asked(alike[0], alike[0].untouched, tasks, [])
 
@@ -124,6 +124,7 @@ class Builder:
         return {
             "recipe_version": RECIPE_VERSION,
             "run": name,
+            "model": {"name": run.model, "identity": self.identities[run.model]},
             "tool": section.tool,
             "rows": run.rows,
             "epochs": epochs,

@@ -1,13 +1,15 @@
 """Environments of tools whose packages cannot live beside the others: made, found, listed.
 
 Each is one file of pinned requirements, `workflow/envs/NAME.txt`; a further environment is one
-more file. They lie below the cache, shared by experiments.
+more file. They lie below the cache, shared by experiments, in directories named by what they were
+made from: other requirements make another directory, and take nothing from jobs that still run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from lockgate.errors import LockgateError
-from lockgate.files import locked, read_json, read_text, write_json
+from lockgate.files import locked, read_text, write_json
 
 REQUIREMENTS = Path(__file__).parents[2] / "workflow" / "envs"
 _MARKER = "lockgate.json"
@@ -32,19 +34,49 @@ def names() -> list[str]:
     return sorted(path.stem for path in REQUIREMENTS.glob("*.txt"))
 
 
-def state(name: str) -> str:
-    """`ready`, `missing`, `incomplete` (its making was interrupted) or `outdated`.
+def digest(name: str) -> str:
+    """Digest of an environment's pinned requirements: what a configuration that depends on it
+    carries, so that other requirements make it another one.
 
     Raises:
         LockgateError: if there is no environment of that name.
     """
-    wanted, path = _digest(name), home() / name
+    if name not in names():
+        raise LockgateError(
+            f"there is no environment '{name}'", hint=f"there are: {', '.join(names())}"
+        )
+    return hashlib.sha256(read_text(REQUIREMENTS / f"{name}.txt").encode()).hexdigest()
+
+
+def place(name: str) -> Path:
+    """The environment's directory, by its name and its requirements.
+
+    Raises:
+        LockgateError: if there is no environment of that name.
+    """
+    return home() / f"{name}-{digest(name)[:8]}"
+
+
+def state(name: str) -> str:
+    """`ready`, `missing` or `incomplete` (its making was interrupted).
+
+    Raises:
+        LockgateError: if there is no environment of that name.
+    """
+    path = place(name)
     if not path.exists():
         return "missing"
     # The marker is written last; a base interpreter that was removed leaves a dead link.
-    if not (path / _MARKER).is_file() or not _python(path).exists():
-        return "incomplete"
-    return "ready" if read_json(path / _MARKER)["requirements"] == wanted else "outdated"
+    whole = (path / _MARKER).is_file() and _python(path).exists()
+    return "ready" if whole else "incomplete"
+
+
+def old(name: str) -> list[Path]:
+    """Directories of the environment that were made from other requirements."""
+    form = re.compile(re.escape(name) + "(-[0-9a-f]{8})?")
+    found = home().iterdir() if home().is_dir() else ()
+    kept = place(name)
+    return sorted(path for path in found if form.fullmatch(path.name) and path != kept)
 
 
 def python(name: str, where: str = "") -> Path:
@@ -64,7 +96,7 @@ def python(name: str, where: str = "") -> Path:
             where=where,
             hint=f"lockgate env create {name}",
         )
-    return _python(home() / name)
+    return _python(place(name))
 
 
 def versions(name: str, packages: list[str], where: str = "") -> dict[str, str]:
@@ -73,21 +105,21 @@ def versions(name: str, packages: list[str], where: str = "") -> dict[str, str]:
     Raises:
         LockgateError: with the command that makes it, if it, or one of the packages, is missing.
     """
-    place = python(name, where).parents[1]
-    sites = [str(site) for site in place.glob("lib/python*/site-packages")]
+    path = python(name, where).parents[1]
+    sites = [str(site) for site in path.glob("lib/python*/site-packages")]
     found = {one.metadata["Name"].lower(): one.version for one in distributions(path=sites)}
     lacking = [package for package in packages if package not in found]
     if lacking:
         raise LockgateError(
             f"the environment '{name}' lacks {', '.join(lacking)}",
             where=where,
-            hint=f"delete {place}, then: lockgate env create {name}",
+            hint=f"delete {path}, then: lockgate env create {name}",
         )
     return {package: found[package] for package in packages}
 
 
 def create(name: str) -> tuple[Path, bool]:
-    """Make an environment, or make it anew if it is incomplete or its requirements changed.
+    """Make an environment, or make it anew if it is incomplete.
 
     Returns:
         Its directory, and whether anything had to be done.
@@ -95,8 +127,7 @@ def create(name: str) -> tuple[Path, bool]:
     Raises:
         LockgateError: if there is none of that name, or pip cannot install it.
     """
-    state(name)  # an unknown name is told before anything is locked
-    path = home() / name
+    path = place(name)  # an unknown name is told before anything is locked
     with locked(home() / f".{name}.lock"):
         if state(name) == "ready":
             return path, False
@@ -109,21 +140,12 @@ def create(name: str) -> tuple[Path, bool]:
         file = REQUIREMENTS / f"{name}.txt"
         install = ["install", "--quiet", "--requirement", str(file)]
         _run([*pip, str(_python(path)), *install], name, path)
-        write_json(path / _MARKER, {"requirements": _digest(name), "made_by": sys.version})
+        write_json(path / _MARKER, {"requirements": digest(name), "made_by": sys.version})
     return path, True
 
 
 def _python(path: Path) -> Path:
     return path / "bin" / "python"
-
-
-def _digest(name: str) -> str:
-    file = REQUIREMENTS / f"{name}.txt"
-    if name not in names():
-        raise LockgateError(
-            f"there is no environment '{name}'", hint=f"there are: {', '.join(names())}"
-        )
-    return hashlib.sha256(read_text(file).encode()).hexdigest()
 
 
 def _run(command: list[str], name: str, path: Path) -> None:

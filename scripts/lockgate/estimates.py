@@ -13,9 +13,11 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from lockgate import memory, tools
+from lockgate import data, memory, tools
+from lockgate.cells import tasks
+from lockgate.documents import own_rows
 from lockgate.matrix import Matrix
-from lockgate.runs import Run, tasks
+from lockgate.runs import Run
 from lockgate.splits import split_sizes
 
 TOKENS_PER_ROW = 128
@@ -52,8 +54,8 @@ def workload(run: Run, matrix: Matrix) -> dict[str, Any]:
         "shape": run.shape,
         "untouched": run.untouched,
         "system_prompt": run.system_prompt,
-        "rows": run.rows,
-        "train_rows": run.train_rows,
+        **own_rows(run, config),
+        "train_total": _total(run, matrix),
         "precision": run.parameters["precision"],
         "tasks": {
             task.name: task.model_dump(include={"split", "limit", "max_tokens"})
@@ -71,6 +73,24 @@ def workload(run: Run, matrix: Matrix) -> dict[str, Any]:
     return work
 
 
+def _total(run: Run, matrix: Matrix) -> int | None:
+    """Rows of the dataset that a run alone is trained on; None: it has none of its own."""
+    if run.train_files is None:
+        return None
+    return len(data.other_rows(own_rows(run, matrix.config)))
+
+
+def trained_rows(work: dict[str, Any], sizes: dict[str, int]) -> int:
+    """How many rows a run is trained on.
+
+    Args:
+        work: its workload.
+        sizes: rows of the data's splits.
+    """
+    total: int = sizes["train"] if work["train_total"] is None else work["train_total"]
+    return min(work["train_rows"] or total, total)
+
+
 def steps(work: dict[str, Any], rows: int) -> int:
     """Optimizer steps of a run over that many training rows, by its trainer's own rounding."""
     adapter = tools.get("training", work["tool"], "training.tool")
@@ -79,6 +99,20 @@ def steps(work: dict[str, Any], rows: int) -> int:
         return own(rows, work)
     batch: int = work["batch_size"] * work["gradient_accumulation"]
     return -(-rows // batch) * int(work["epochs"])
+
+
+def saves(work: dict[str, Any], total: int) -> int:
+    """Saves of a run of `total` optimizer steps, where its trainer makes them."""
+    adapter = tools.get("training", work["tool"], "training.tool")
+    own: Callable[[int, dict[str, Any]], int] | None = getattr(adapter, "saves", None)
+    return own(total, work) if own else int(work["epochs"] + total // work["checkpoint_steps"])
+
+
+def caveat(work: dict[str, Any]) -> str:
+    """What the trainer says that an estimate does not know, to be put behind its basis."""
+    adapter = tools.get("training", work["tool"], "training.tool")
+    told = getattr(adapter, "caveat", lambda parameters: "")(work)
+    return f"; {told}" if told else ""
 
 
 def row(
@@ -171,8 +205,18 @@ def analytical(
         sizes = counted or split_sizes(records, work["splits"])
         length = min(known or TOKENS_PER_ROW, work.get("max_length", TOKENS_PER_ROW))
         if run.trained:
-            trained = min(work["train_rows"] or sizes["train"], sizes["train"])
-            rows.append(_train(work, trained, length, model, speed, alike))
+            own = next(
+                (
+                    item
+                    for item in resources["resources"]
+                    if "rows_to_train_on" in item and item["name"] == run.train_files
+                ),
+                None,
+            )
+            characters = own["characters"] / 4 / own["rows_to_train_on"] if own else length
+            trained = trained_rows(work, sizes)
+            taught = min(characters, work["max_length"])
+            rows.append(_train(work, trained, taught, model, speed, alike))
         rows.append(_evaluation(work, sizes, length, model, speed, alike))
     return rows
 
@@ -187,7 +231,10 @@ def _train(
 ) -> dict[str, Any]:
     tokens = count * work["epochs"] * length
     total = f"{tokens:.0f} tokens in {steps(work, count)} steps"
-    same = [item for item in prior if item["tokens"] and item["method"] == work["method"]]
+    keys = ("tool", "method", "precision")
+    same = [
+        item for item in prior if item["tokens"] and all(item[key] == work[key] for key in keys)
+    ]
     found = _nearest(same, model, work["model"])
     if found:
         times = [
@@ -200,9 +247,9 @@ def _train(
             0.8 * min(times),
             sum(times) / len(times),
             1.25 * max(times),
-            f"{_told(found)}; about {total}",
+            f"{_told(found)}; about {total}{caveat(work)}",
             gpus=work["gpus"],
-            memory_mb=_mean(found, "memory_mb"),
+            memory_mb=_alike_memory(found, work),
             disk_mb=(_mean(found, "checkpoint_mb") or 0) * work["epochs"] or None,
         )
     base = tokens * FLOPS_PER_TOKEN[work["method"]] * model["parameters"] / speed
@@ -213,7 +260,7 @@ def _train(
         f"preliminary: {START_SECONDS} s to load, {total} x {FLOPS_PER_TOKEN[work['method']]} x "
         f"{model['parameters'] / 1e6:.0f}M parameters at half the machine's matrix speed; memory: "
         f"weights {held['weights']:.0f}, trained {held['trained']:.0f}, libraries "
-        f"{memory.RUNTIME_MB} MB, {held['token']:.2g} MB a token of a batch"
+        f"{memory.RUNTIME_MB} MB, {held['token']:.2g} MB a token of a batch{caveat(work)}"
     )
     return row(
         work["run"],
@@ -243,17 +290,27 @@ def _evaluation(
     same = [
         item
         for item in prior
-        if item["eval_seconds_per_sample"] and (item["kind"] == "fine-tuned") is trained
+        if item["eval_seconds_per_sample"]
+        and (item["kind"] == "fine-tuned") is trained
+        and item["precision"] == work["precision"]
     ]
+    limits = zip(counts, asked, strict=True)
+    longest = sum(count * task["max_tokens"] for count, task in limits) / max(1, sum(counts))
     found = _nearest(same, model, work["model"])
     if found:
+        # longer answers than those measured take longer; tuned models end theirs by themselves
+        most = [max(1.0, longest / float(item["eval_max_tokens"])) for item, _ in found]
         times = [
             float(item["eval_overhead_seconds"])
-            + sum(counts) * scale * float(item["eval_seconds_per_sample"])
-            for item, scale in found
+            + sum(counts)
+            * scale
+            * float(item["eval_seconds_per_sample"])
+            * (1.0 if trained else more)
+            for (item, scale), more in zip(found, most, strict=True)
         ]
         expected, basis = sum(times) / len(times), f"{_told(found)}; {sum(counts)} samples"
-        low, high, need = 0.5 * min(times), 2 * max(times), _mean(found, "eval_memory_mb")
+        low, high = 0.5 * min(times), 2 * max(times) * (max(most) if trained else 1.0)
+        need = _mean(found, "eval_memory_mb")
     else:
         tokens = sum(
             count * (length + task["max_tokens"]) for count, task in zip(counts, asked, strict=True)
@@ -280,6 +337,15 @@ def _nearest(
         item for item in prior if item["family"] and item["family"] == model.get("architecture")
     ]
     return [(item, size / float(item["parameters"])) for item in same or family]
+
+
+def _alike_memory(found: list[tuple[dict[str, str], float]], work: dict[str, Any]) -> float | None:
+    """Mean memory of the prior runs with batches as large; None: there is none."""
+    sizes = work["batch_size"], work["max_length"]
+    alike = [
+        pair for pair in found if (int(pair[0]["batch_size"]), int(pair[0]["max_length"])) == sizes
+    ]
+    return _mean(alike, "memory_mb")
 
 
 def _told(found: list[tuple[dict[str, str], float]]) -> str:

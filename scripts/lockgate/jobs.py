@@ -269,11 +269,12 @@ def eval_run(
         config = document["config"]
         config = {**config, "tasks": [one for one in config["tasks"] if one["name"] in names]}
         with locked(logs / ".lock", f"run {document['run']} is being evaluated", "wait for it"):
+            asked = dict(rows)
             for name in used if document["rows"] else []:
                 made = data.revise(read_jsonl(rows[name]), document["rows"], str(rows[name]))
-                write_jsonl(logs / f"{name}.jsonl", made)
-                rows = {**rows, name: logs / f"{name}.jsonl"}
-            results = adapter.evaluate(config, path, base, rows, logs, ROOT)
+                asked[name] = logs / f"{name}.jsonl"
+                write_jsonl(asked[name], made)
+            results = adapter.evaluate(config, path, base, asked, logs, ROOT)
         for result in results:
             scores = [sample["score"] for sample in result["samples"]]
             if not scores:

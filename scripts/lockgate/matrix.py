@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import catalog, data, models, runs, tools
+from lockgate import catalog, cells, data, models, runs, tools
 from lockgate.catalog import Catalogs
 from lockgate.catalog.model import Step
+from lockgate.cells import Cell
 from lockgate.config import Config, load
 from lockgate.decision import check_decision
 from lockgate.documents import Builder, named
 from lockgate.errors import LockgateError
 from lockgate.files import digest
-from lockgate.runs import Cell, Run
+from lockgate.runs import Run
 from lockgate.stages import planner
 from lockgate.stages.planner import Action, Link
 from lockgate.weights import is_adapter
@@ -54,7 +55,7 @@ class Matrix:
         return {
             run.name: self.missing[name].what
             for run in self.runs.values()
-            for name in (run.model, self.config.models[run.model].base)
+            for name in (run.model, models.adapter_base(self.config.models[run.model]))
             if name in self.missing
         }
 
@@ -72,7 +73,8 @@ class Matrix:
     def items(self) -> dict[str, list[str]]:
         """What each gate's approval has to cover before this experiment may go on."""
         pieces = {name: f"{name}:{digest(doc)}" for name, doc in self.documents.items()}
-        table = digest([sorted(self.runs), [vars(cell) for cell in self.cells]])
+        bases = {run.name: run.base for run in self.runs.values()}
+        table = digest([bases, [vars(cell) for cell in self.cells]])
         asked = f"experiment:{digest(self.config.experiment.model_dump())}"
         used = [f"catalog/{name}:{step.digest}" for name, step in self.steps.items()]
         measured = [
@@ -110,20 +112,18 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
     }
     table = runs.span(config, source)
     _check_trainable(table, config, source)
-    runs.check_tasks(table, config, source)
-    cells = [cell for run in table for cell in runs.cells(run, config, source)]
+    cells.check(table, config, source)
+    measured = [cell for run in table for cell in cells.of_run(run, config, source)]
     named(
         source,
         "experiment",
         lambda: check_decision(
             [rule.model_dump() for rule in config.experiment.decision],
             [vars(run) for run in table],
-            [vars(cell) for cell in cells],
+            [vars(cell) for cell in measured],
         ),
     )
-    identities = {
-        name: models.identity(name, model, source) for name, model in config.models.items()
-    }
+    identities = {name: models.identity(name, config.models, source) for name in config.models}
     build = Builder(config, adapters, identities, root, source)
     design = build.design()
     documents = {"data/data": build.data(design)}
@@ -144,7 +144,7 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
         config=config,
         source=source,
         runs={run.name: run for run in table},
-        cells=cells,
+        cells=measured,
         shapes=shapes,
         documents=documents,
         design=design,
@@ -220,6 +220,13 @@ def _check_references(config: Config, source: str) -> None:
                 f"there is no model '{model.base}'",
                 where=f"{source}: models.{name}.base",
                 hint=f"models has: {', '.join(names)}",
+            )
+        base = config.models[model.base] if model.base else None
+        if base and (model.base == name or models.adapter_base(base)):
+            raise LockgateError(
+                f"'{model.base}' is {'itself' if model.base == name else 'an adapter'}",
+                where=f"{source}: models.{name}.base",
+                hint="name the whole model that it was trained on",
             )
         if model.base is None and model.path and is_adapter(Path(model.path).expanduser()):
             raise LockgateError(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from lockgate import memory
-from lockgate.estimates import FLOPS_PER_TOKEN, row, steps
+from lockgate.estimates import FLOPS_PER_TOKEN, caveat, row, saves, steps, trained_rows
 from lockgate.preview import padded
 from lockgate.splits import split_sizes
 
 LOW, HIGH = 0.8, 1.5
 """The same work at another time: a machine is never quite as quick, or as busy, as measured."""
 
-GROWTH = 0.36
+GROWTH = 0.27
 """Share of what batches take, by which a long run on a CPU outgrows a few steps: its heap gets
 fragmented by batches of all lengths. Found in runs of 66 steps of a model of 135M parameters."""
 
@@ -42,7 +42,7 @@ def rows(
         counts = tokens[work["run"]]
         if work["kind"] == "fine-tuned":
             smoke = train[work["shape"]]
-            lengths = [whole for whole, _ in counts]
+            lengths = work.get("lengths") or [whole for whole, _ in counts]
             found.append(_training(work, sizes, lengths, smoke, models[work["model"]]))
         found.append(_evaluation(work, sizes, counts, evaluation[work["untouched"]]))
     return found
@@ -70,7 +70,7 @@ def _training(
     smoke: dict[str, Any],
     model: dict[str, Any],
 ) -> dict[str, Any]:
-    count = min(work["train_rows"] or sizes["train"], sizes["train"])
+    count = trained_rows(work, sizes)
     batch = work["batch_size"]
     total = steps(work, count)
     each = padded(lengths, batch, work["max_length"])
@@ -80,8 +80,7 @@ def _training(
     if validation is None:  # not told apart by the trainer: the forward part of a step
         validation = a_token * each * 2 / FLOPS_PER_TOKEN[work["method"]]
     batches = -(-sizes["validation"] // batch) * work["epochs"]
-    saves = work["epochs"] + total // work["checkpoint_steps"]
-    beside = smoke["start_seconds"] + saves * smoke["save_seconds"]
+    beside = smoke["start_seconds"] + saves(work, total) * smoke["save_seconds"]
     expected = beside + total * a_step + batches * validation
     need = smoke["peak_memory_mb"]
     if not work["gpus"]:
@@ -94,7 +93,7 @@ def _training(
         expected,
         max(HIGH * expected, slowest),
         f"measured on shape {work['shape']}: {total} steps of {a_step:.3g} s, "
-        f"{each * work['gradient_accumulation']:.0f} tokens with padding",
+        f"{each * work['gradient_accumulation']:.0f} tokens with padding{caveat(work)}",
         gpus=work["gpus"],
         memory_mb=need,
         gpu_memory_mb=smoke["gpu_memory_mb"],
@@ -125,6 +124,8 @@ def _evaluation(
         most += count * free["seconds_per_row"] * _longer(free, task["max_tokens"]) + wait
         samples += count
     fixed = smoke["start_seconds"] + (len(work["evaluated"]) - 1) * smoke["load_seconds"]
+    if trained:
+        fixed += len(work["evaluated"]) * part["warm_up_seconds"]
     told = "with smoke-trained weights" if trained else "as it is"
     return row(
         work["run"],

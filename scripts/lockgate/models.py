@@ -55,20 +55,38 @@ def locate(name: str, model: Model, source: str) -> Path | None:
 
 
 def lacking(name: str, model: Model, source: str) -> LockgateError | None:
-    """What `locate` says against a model that is not here; None where it says nothing."""
+    """Why a model is not here, or not complete; None: it is (or the hub has it)."""
     try:
-        locate(name, model, source)
+        path = locate(name, model, source)
     except LockgateError as error:
         return error
+    problems = weights.inspect_weights(path)["problems"] if path and path.is_dir() else []
+    if problems:
+        where = f"{source}: models.{name}"
+        return LockgateError("; ".join(problems), where=where, hint=f"complete {model.path}")
     return None
 
 
-def identity(name: str, model: Model, source: str) -> str:
+def adapter_base(model: Model) -> str | None:
+    """Name of the model that an adapter's directory belongs to; None: it is no adapter."""
+    path = Path(model.path).expanduser() if model.path else None
+    return model.base if path and weights.is_adapter(path) else None
+
+
+def identity(name: str, known: Mapping[str, Model], source: str) -> str:
     """Digest of what the configuration points at, quick enough for every parse.
 
     Small files count by content, weights by name and size; the weights' own digest is taken
-    by the job that prepares them, and it keys everything trained from them.
+    by the job that prepares them, and it keys everything trained from them. An adapter's base
+    counts as well.
     """
+    model = known[name]
+    base = adapter_base(model)
+    own = _identity(name, model, source)
+    return own if base is None else digest([own, identity(base, known, source)])
+
+
+def _identity(name: str, model: Model, source: str) -> str:
     if lacking(name, model, source):
         return digest({"missing": model.model_dump()})
     path = locate(name, model, source)
@@ -84,12 +102,20 @@ def identity(name: str, model: Model, source: str) -> str:
     )
 
 
-def stamp(name: str, model: Model, source: str) -> str:
+def stamp(name: str, known: Mapping[str, Model], source: str) -> str:
     """Digest of times and sizes of the user's own files: changed, the model is looked at again.
 
     No approval covers it. A file that was only touched costs that look: what is trained and
     evaluated is keyed by the weights' content, and found finished.
     """
+    model = known[name]
+    base = adapter_base(model)
+    if base is not None:
+        return digest([_stamp(name, model, source), stamp(base, known, source)])
+    return _stamp(name, model, source)
+
+
+def _stamp(name: str, model: Model, source: str) -> str:
     here = model.path and not lacking(name, model, source)
     path = locate(name, model, source) if here else None
     files = [path] if path and path.is_file() else sorted(path.iterdir()) if path else []

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lockgate import data, models, records, runs
+from lockgate import cells, data, models, records, tools
 from lockgate.errors import LockgateError
 from lockgate.matrix import Matrix
 from lockgate.prompts import asked, inserted, on, tokenize
+from lockgate.runs import Run
 from lockgate.scoring import question
 from lockgate.weights import is_adapter
 
@@ -55,6 +56,9 @@ def checks(matrix: Matrix) -> list[Check]:
     """
     rows, source = _rows(matrix)
     found: list[Check] = []
+    for run in matrix.runs.values():
+        if unknown := _taught_otherwise(run, matrix):
+            found.append((f"parity of {run.name}", None, unknown, _READ))
     for model in dict.fromkeys(run.model for run in matrix.runs.values()):
         used = forms(matrix, model)
         tokenizer, why = _tokenizer(model, matrix)
@@ -90,9 +94,9 @@ def forms(matrix: Matrix, model: str) -> dict[Form, list[str]]:
     trained_key = f"training.{listed if varies else 'system_prompt'}"
     found: dict[Form, list[str]] = {}
     for run in matrix.runs.values():
-        if run.model != model:
+        if run.model != model or _taught_otherwise(run, matrix):
             continue
-        for task in runs.tasks(run, config):
+        for task in cells.tasks(run, config):
             prompt, key = run.system_prompt, trained_key
             if task.system_prompt:
                 number = config.evaluation.tasks.index(task)
@@ -106,6 +110,17 @@ def forms(matrix: Matrix, model: str) -> dict[Form, list[str]]:
             names = found.setdefault(form, [])
             names += [run.name] if run.name not in names else []
     return found
+
+
+def _taught_otherwise(run: Run, matrix: Matrix) -> str:
+    """Why nobody here knows the prompts that a run was taught; empty: they are the data's rows."""
+    if run.kind == "eval-only":
+        return "it was taught before, in a way that is not known here"
+    adapter = tools.get("training", matrix.config.training.tool, matrix.source)
+    own_dataset = getattr(adapter, "own_dataset", lambda parameters: False)
+    if run.trained and own_dataset(run.parameters):
+        return "it is taught by a dataset component of the user's own"
+    return ""
 
 
 def compare(tokenizer: Any, rows: list[dict[str, Any]], form: Form) -> tuple[bool, str, str]:

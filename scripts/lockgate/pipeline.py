@@ -237,9 +237,12 @@ class MatrixPipeline(Pipeline):
         manifest = Path(self.results, "train", run, "manifest.json")
         if not scores.exists() or not manifest.exists():
             return False
-        if scores.stat().st_mtime < manifest.stat().st_mtime:
-            return False
+        data = Path(self.results, "data", "manifest.json")
         trained = not self.matrix.runs[run].trained
+        order = [data, scores] if trained else [data, manifest, scores]
+        times = [path.stat().st_mtime if path.exists() else 0.0 for path in order]
+        if not data.exists() or times != sorted(times):
+            return False
         trained = trained or read_json(manifest)["item"] == self.item(f"train/{run}")
         return trained and bool(read_json(scores)["item"] == self.item(f"eval/{run}"))
 
@@ -282,7 +285,7 @@ class MatrixPipeline(Pipeline):
 
     def model_stamp(self, name: str) -> str:
         """Times and sizes of a model's files."""
-        return models.stamp(name, self.config.models[name], self.matrix.source)
+        return models.stamp(name, self.config.models, self.matrix.source)
 
     @property
     def served_models(self) -> list[str]:

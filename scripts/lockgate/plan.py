@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import estimates, gates, journal, pages, parity, splits, summary
-from lockgate.decision import statement
+from lockgate.decision import control_of, statement
 from lockgate.files import digest, write_json, write_text
 from lockgate.matrix import Matrix
 
@@ -164,6 +164,16 @@ def _checks(
         check(f"artifacts of {link.step}", True, ", ".join(makers) or "it needs nothing", "")
     for found in parity.checks(matrix):
         check(*found)
+    table = [vars(run) for run in matrix.runs.values()]
+    for run in matrix.runs.values():
+        if run.kind == "eval-only" and run.base is not None:
+            check(
+                f"control of {run.name}",
+                control_of(vars(run), table) is not None,
+                f"the untouched {run.base}, asked in the same words and precision",
+                f"its control is evaluated where a run trains {run.base} with training's own "
+                "precision and prompts: without it nothing is compared",
+            )
     contexts = {item["name"]: item.get("context_length") for item in resources["resources"]}
     longest: dict[str, int] = {}
     for run in matrix.runs.values():
@@ -195,11 +205,13 @@ def _checks(
     models = {run.model for run in matrix.runs.values()}
     sizes = {item["name"]: item.get("bytes", 0) for item in resources["resources"]}
     need = sum(sizes[name] for name in models & known) * 4 / 1e6
+    kept = estimates.totals(rows)["disk_mb"]
     check(
         "free disk",
-        need < machine["free_disk_mb"] if models <= known else None,
-        f"about {need:.0f} MB for models, {machine['free_disk_mb']} MB free",
-        "free some disk, or move base_dir and cache_dir",
+        need + kept < machine["free_disk_mb"] if models <= known else None,
+        f"about {need:.0f} MB for models and {kept:.0f} MB for checkpoints, "
+        f"{machine['free_disk_mb']} MB free",
+        "free some disk, move base_dir and cache_dir, or train fewer runs or epochs",
     )
     check(
         "every job has an estimate",
@@ -232,8 +244,8 @@ def _checks(
                 False,
                 f"{pages.minutes(row['seconds']['expected'])} expected, {row['basis']}; a job has "
                 f"{pages.minutes(limit)}",
-                "raise resources.runtime_minutes; training continues after a stop, from its last "
-                "checkpoint",
+                "raise resources.runtime_minutes; training continues after a stop, from what its "
+                "tool saved last",
             )
     for job, compared, fix in estimates.memory_warnings(matrix, resources, rows):
         check(f"memory of {job}", False, compared, fix)
@@ -300,8 +312,8 @@ def _short_runs(matrix: Matrix, train: int) -> list[tuple[str, int, int]]:
     for run in matrix.runs.values():
         if not run.trained or not train:
             continue
-        rows = min(train, run.train_rows or train)
-        steps = estimates.steps(estimates.workload(run, matrix), rows)
+        work = estimates.workload(run, matrix)
+        steps = estimates.steps(work, estimates.trained_rows(work, {"train": train}))
         warmup = run.parameters["warmup_steps"]
         if steps < 3 * warmup:
             found.append((run.name, steps, warmup))

@@ -13,11 +13,11 @@ from lockgate.files import digest, locked, read_json, read_jsonl, write_json, wr
 from lockgate.gates import require
 from lockgate.jobs import ROOT, check_design, item, read_manifests, read_spec
 
-TIMED_STEPS = 6
+TIMED_STEPS = 5
 """Steps of the timed training; the first also pays for allocation, and does not count."""
 LONGEST_STEPS = 2
 """Steps at the longest sequence, for the memory."""
-TIMED_RECORDS = 32
+TIMED_RECORDS = 24
 """At most so many records are made to time the generation."""
 MOST_ROWS = 1000
 """At most so many rows of a file are looked at."""
@@ -128,25 +128,28 @@ def preview_train(
     longest = min(longest, document["max_length"])
     batch = document["batch_size"]
     processes = getattr(adapter, "processes", lambda config: 1)(document["config"])
+    capped = getattr(adapter, "capped", lambda config, steps: config)
     whole = batch * document["gradient_accumulation"] * processes
     work = out.parent / document["shape"] / digest([document, manifest["digest"]])
 
-    def train(name: str, steps: int, given: list[dict[str, Any]]) -> dict[str, Any]:
+    def train(name: str, steps: int, given: list[dict[str, Any]], validate: bool) -> dict[str, Any]:
         # measured afresh: a kept result would make it look quick
         shutil.rmtree(work / name, ignore_errors=True)
         paths = work / f"{name}.jsonl", work / f"{name}-validation.jsonl"
         write_jsonl(paths[0], filled(given, whole * steps))
         write_jsonl(paths[1], filled(given, batch))
         directory = Path(manifest["path"])
-        made = adapter.train(document["config"], directory, paths[0], paths[1], work / name)
+        held_out = paths[1] if validate else None
+        config = capped(document["config"], steps)
+        made = adapter.train(config, directory, paths[0], held_out, work / name)
         gc.collect()
         result: dict[str, Any] = made
         return result
 
     with locked(work / ".lock", "this shape is being measured", "wait for the other job"):
-        usual = train("usual", TIMED_STEPS, samples)
+        usual = train("usual", TIMED_STEPS, samples, True)
         seconds = process.seconds()
-        most = train("longest", LONGEST_STEPS, [_as_long(samples, lengths, longest)])
+        most = train("longest", LONGEST_STEPS, [_as_long(samples, lengths, longest)], False)
     timed = usual["step_seconds"][1:] or usual["step_seconds"]
     last = usual["checkpoints"][-1]
     spent = usual["seconds"]
@@ -288,11 +291,11 @@ def preview_eval(
             )
             for smoke in map(read_json, weights)
         }
-    first, once = True, 0.0
     for measured in (alone, *trained.values()):
+        first = True
         for task in measured["tasks"].values():
             seconds, warm_up = rate(task["answered"], BATCHES * size, size, first)
-            once += warm_up
+            measured["warm_up_seconds"] = measured.get("warm_up_seconds", 0.0) + warm_up
             first = False
             tokens = task["output_tokens"] / len(task["answered"])
             task.update({"seconds_per_row": seconds, "tokens": round(tokens, 1)})
@@ -307,7 +310,7 @@ def preview_eval(
             "rows": BATCHES * size,
             "batch_size": size,
             "batch_wait": getattr(adapter, "batch_wait", 0.0),
-            "start_seconds": started + alone["load_seconds"] + once,
+            "start_seconds": started + alone["load_seconds"] + alone["warm_up_seconds"],
             # what another epoch's weights pay: the tool itself is in memory by then
             "load_seconds": sum(again) / len(again) if again else alone["load_seconds"],
             "untouched": alone,
@@ -323,7 +326,7 @@ def rate(answered: list[float], rows: int, batch: int, first: bool) -> tuple[flo
         answered: seconds at which each sample was done, ascending; a row may give several.
         rows: how many were asked.
         batch: rows in a batch.
-        first: the process's first task, whose first batch pays for what is only done once.
+        first: the first task of newly loaded weights, whose first batch also warms up.
     """
     end = answered[-1]
     if not first or rows <= batch:

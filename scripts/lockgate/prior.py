@@ -18,12 +18,17 @@ FIELDS = [
     "method",
     "gpus",
     "threads",
+    "tool",
+    "precision",
+    "batch_size",
+    "max_length",
     "tokens",
     "seconds_per_token",
     "overhead_seconds",
     "memory_mb",
     "checkpoint_mb",
     "eval_seconds_per_sample",
+    "eval_max_tokens",
     "eval_overhead_seconds",
     "eval_memory_mb",
 ]
@@ -40,7 +45,14 @@ def runs(base: Path, own: Path) -> list[dict[str, Any]]:
             continue
         try:
             rows.append(_prior(path))
-        except (LockgateError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        except (
+            LockgateError,
+            LookupError,
+            TypeError,
+            ValueError,
+            ZeroDivisionError,
+            StopIteration,
+        ):
             continue  # unfinished, continued or another version's: not comparable
     return rows
 
@@ -50,6 +62,8 @@ def _prior(path: Path) -> dict[str, Any]:
     manifest, experiment = read_json(path), path.parents[2]
     name = manifest["model"]["name"]
     model = read_json(experiment / "models" / f"{name}.json")
+    plan = read_json(experiment / "plan" / "plan.json")
+    asked = next(run for run in plan["runs"] if run["name"] == manifest["run"])["parameters"]
     found = {
         "experiment": experiment.name,
         "run": manifest["run"],
@@ -57,13 +71,17 @@ def _prior(path: Path) -> dict[str, Any]:
         "model": name,
         "family": model["architecture"],
         "parameters": model["parameters"],
+        "precision": asked["precision"],
     }
     if manifest["kind"] == "fine-tuned":
         seconds, tokens = manifest["seconds"], manifest["tokens"]
-        if manifest["resumed_from_step"]:
+        if manifest["resumed_from_step"] or seconds["train"] > seconds["total"]:
             raise ValueError("only the last attempt's time is known")
         found |= {
             "method": manifest["method"],
+            "tool": manifest["tool"],
+            "batch_size": asked["batch_size"],
+            "max_length": asked["max_length"],
             "gpus": len(manifest["gpus"]),
             "threads": manifest["threads"],
             "tokens": tokens,
@@ -79,10 +97,14 @@ def _prior(path: Path) -> dict[str, Any]:
     work = sum(cell["seconds"] for cell in result["cells"])
     if work > result["seconds"]["total"]:
         raise ValueError("only the last attempt's time is known")
+    longest = {task["name"]: task["max_tokens"] for task in plan["tasks"]}
+    samples = sum(cell["n"] for cell in result["cells"])
     return found | {
         "gpus": len(result["gpus"]),
         "threads": result["threads"],
-        "eval_seconds_per_sample": work / sum(cell["n"] for cell in result["cells"]),
+        "eval_seconds_per_sample": work / samples,
+        "eval_max_tokens": sum(longest[cell["task"]] * cell["n"] for cell in result["cells"])
+        / samples,
         "eval_overhead_seconds": round(result["seconds"]["total"] - work, 2),
         "eval_memory_mb": result["peak_memory_mb"],
     }

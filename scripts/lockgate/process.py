@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import resource
@@ -82,10 +83,19 @@ def watch_memory() -> None:
 
     A server and the tool that asks it are two children: neither's own peak is the job's.
     """
-    threading.Thread(target=_watch, daemon=True).start()
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(ended,), daemon=True)
+    watcher.start()
+
+    def stop() -> None:
+        # a thread that still runs while the interpreter is taken down may crash it
+        ended.set()
+        watcher.join()
+
+    atexit.register(stop)
 
 
-def _watch() -> None:
+def _watch(ended: threading.Event) -> None:
     global _largest
     own = psutil.Process()
     while True:
@@ -95,7 +105,8 @@ def _watch() -> None:
                 _largest = max(_largest, sum(map(_held, [own, *children])) / 1e6)
         except psutil.Error:
             pass  # one ended in between
-        time.sleep(_INTERVAL)
+        if ended.wait(_INTERVAL):
+            return
 
 
 def _held(process: psutil.Process) -> int:

@@ -7,7 +7,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from lockgate import actuals, comparison, figures, findings, groups, pages, scoring, tables
+from lockgate import actuals, comparison, data, figures, findings, groups, pages, scoring, tables
 from lockgate.comparison import SIGNIFICANT, Result
 from lockgate.files import read_json, read_jsonl, read_text, write_bytes, write_text
 from lockgate.gates import read_ledger
@@ -23,7 +23,7 @@ _OUTCOMES = ("tuned worse", "neither right", "tuned better", "both right", "no c
 def write(
     plan: Path,
     review: Path,
-    data: Path,
+    data_manifest: Path,
     summary: Path,
     manifests: list[Path],
     scores: list[Path],
@@ -36,7 +36,7 @@ def write(
     Args:
         plan: plan.json.
         review: review.json, for the estimates revised by what was measured.
-        data: manifest of the data.
+        data_manifest: of the data.
         summary: the approved summary.
         manifests: of each run's training (a control has one too).
         scores: of each run.
@@ -47,7 +47,7 @@ def write(
     Raises:
         LockgateError: if a score is no score, or no row has a field to group by.
     """
-    planned, measured, made = read_json(plan), read_json(review), read_json(data)
+    planned, measured, made = read_json(plan), read_json(review), read_json(data_manifest)
     trained, evaluated = comparison.read_by_run(manifests), comparison.read_by_run(scores)
     approvals = read_ledger(ledger)
     results = comparison.compare(planned, evaluated)
@@ -117,6 +117,8 @@ def examples(results: list[Result], plan: dict[str, Any], rows: Rows) -> list[di
         kinds: dict[str, list[dict[str, Any]]] = {name: [] for name in _OUTCOMES}
         for key, sample in best.samples.items():
             row = rows.get((tasks[task].get("split", "test"), key))
+            if row and best.run.get("rows"):
+                row = data.revise([{**row}], best.run["rows"], best.label)[0]
             other = others.get(key)
             outcome = _outcome(sample["score"], other["score"] if other else None)
             kinds[outcome].append(
@@ -124,7 +126,7 @@ def examples(results: list[Result], plan: dict[str, Any], rows: Rows) -> list[di
                     "id": key,
                     "outcome": outcome,
                     "fields": {name: groups.value(row, name) for name in plan.get("groups") or []},
-                    "prompt": _text(row and scoring.question(tasks[task].get("prompt"), {**row})),
+                    "prompt": _text(row and _asked(tasks[task], {**row})),
                     "target": _text(sample["target"]),
                     "tuned": _text(sample["answer"]),
                     "tuned_score": sample["score"],
@@ -136,6 +138,11 @@ def examples(results: list[Result], plan: dict[str, Any], rows: Rows) -> list[di
         chosen = sorted(turns[:SHOWN], key=lambda row: _OUTCOMES.index(row["outcome"]))
         found.append({"task": task, "label": best.label, "n": len(turns), "rows": chosen})
     return found
+
+
+def _asked(task: dict[str, Any], row: dict[str, Any]) -> str:
+    """What a task asks for a row; a task of the user's own may ask anything."""
+    return "" if task.get("task") else scoring.question(task.get("prompt"), row)
 
 
 def package_versions(documents: list[dict[str, Any]]) -> dict[str, list[str]]:

@@ -12,13 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lockgate import data, models, tools, weights
+from lockgate import records as reading
 from lockgate.config import Common
 from lockgate.documents import own_rows
 from lockgate.errors import LockgateError
-from lockgate.files import digest, locked, read_json, write_json
+from lockgate.files import digest, file_digest, locked, read_json, write_json
 from lockgate.groups import check_fields
 from lockgate.journal import Journal
 from lockgate.matrix import Matrix
+from lockgate.runs import Run
 from lockgate.stages.chain import Chain
 from lockgate.stages.checks.context import absent
 from lockgate.stages.wishes import architecture
@@ -193,7 +195,7 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
     for path in found:
         record: dict[str, Any] = {"kind": "data file", "name": str(path), "status": "found"}
         record["bytes"] = path.stat().st_size
-        if str(path) == matrix.config.data.files:
+        if matrix.config.data.files and path == Path(matrix.config.data.files):
             # every row now: an error at the last one would come after the expensive part
             runs = matrix.runs.values()
             prompts = {run.system_prompt for run in runs}
@@ -203,6 +205,20 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
             record |= data.inspect_file(section, path, prompts, source, own.values(), tasks)
             check_fields(matrix.config.evaluation.groups, record["fields"], source)
         records.append(record)
+    used: dict[str, list[Run]] = {}
+    for run in matrix.runs.values():
+        if run.train_files is not None:
+            used.setdefault(run.train_files, []).append(run)
+    for name, alike in used.items():
+        own, file = own_rows(alike[0], matrix.config), Path(name)
+        prompts = {run.system_prompt for run in alike}
+        data.check_system(reading.read(file), own["projection"], file, prompts, matrix.source)
+        # not `rows`: these are no part of the data that all runs share
+        rows = data.other_rows(own)
+        characters = sum(len(row["prompt"] + row["completion"]) for row in rows)
+        told: dict[str, Any] = {"rows_to_train_on": len(rows), "characters": characters}
+        told["sha256"] = file_digest(file)
+        records.append({"kind": "data file", "name": name, "status": "found", **told})
     return records
 
 
@@ -222,6 +238,10 @@ def _tasks(matrix: Matrix) -> list[dict[str, Any]]:
             adapter.validate(built[task.name], Path("."))
         except LockgateError as error:
             record |= {"status": "missing", "detail": error.what, "fix": error.hint}
+        if task.judge and record["status"] == "found":
+            number = config.evaluation.tasks.index(task)
+            judge = _endpoint(task.judge, f"evaluation.tasks[{number}].judge.url")
+            record |= {key: judge[key] for key in ("status", "detail", "fix") if key in judge}
         records.append(record)
     return records
 

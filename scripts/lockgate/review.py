@@ -7,7 +7,7 @@ from typing import Any
 
 from lockgate import data, estimates, gates, measured, memory, pages
 from lockgate.files import digest, read_json, read_jsonl, write_json, write_text
-from lockgate.preview import token_counts
+from lockgate.preview import MOST_ROWS, token_counts
 
 SHOWN = 20
 
@@ -45,6 +45,7 @@ def write(
     evaluated = {path.stem: read_json(path) for path in evaluation}
     known = {manifest["name"]: manifest for manifest in map(read_json, models)}
     tokens = count_tokens(workloads, samples, known)
+    workloads = [{**work, "lengths": _own_lengths(work, known)} for work in workloads]
     table = measured.rows(workloads, made, trained, evaluated, tokens, known)
     hours = estimates.total_hours(table)
     approved = gates.approved_hours(ledger)
@@ -114,6 +115,17 @@ def count_tokens(
             counted[key] = token_counts(own, path, work["system_prompt"])
         found[work["run"]] = counted[key]
     return found
+
+
+def _own_lengths(work: dict[str, Any], models: dict[str, dict[str, Any]]) -> list[int]:
+    """Tokens of rows, evenly spread, of the dataset that a run alone is trained on."""
+    if work["train_files"] is None:
+        return []
+    rows = data.revise(data.other_rows(work), work["rows"], work["train_files"])
+    taken = min(len(rows), MOST_ROWS)
+    sample = [rows[k * len(rows) // taken] for k in range(taken)]
+    path = models[work["model"]]["path"]
+    return [whole for whole, _ in token_counts(sample, path, work["system_prompt"])]
 
 
 def _summary(counts: list[tuple[int, int]]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from pydantic import ValidationError
 from lockgate import data
 from lockgate.config import Config, Parameters
 from lockgate.config.data import Data, Rows
-from lockgate.config.evaluation import Task
 from lockgate.config.section import Section
 from lockgate.config.training import Training
 from lockgate.errors import LockgateError
@@ -38,6 +38,9 @@ DATA_FIELDS = (
 )
 """Keys of the data that a run may have of its own: they leave records and splits as they are,
 so all runs are measured on the same samples."""
+
+_MOST_COMBINATIONS = 100_000
+"""More are not spelled out, whatever `training.max_runs` says."""
 
 _ASKED = ("precision", "system_prompt", "data.rows.prompt", "data.rows.completion")
 """What a control has in common with its tuned runs, besides the model."""
@@ -85,15 +88,6 @@ class Run:
     def untouched(self) -> str:
         """Name of the preview's evaluation of its model as it is, in its precision."""
         return f"{self.model}_{self.parameters['precision']}"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One evaluation: run x task x epoch (a run that is not trained has no epoch)."""
-
-    run: str
-    task: str
-    epoch: int | None
 
 
 def span(config: Config, source: str) -> list[Run]:
@@ -145,10 +139,13 @@ def span(config: Config, source: str) -> list[Run]:
     names = Counter(run.name for run in runs)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice:
+        where = f"training.{'runs' if training.runs else 'variables'}"
+        where = "evaluation.models" if twice.endswith("_eval-only") else where
         raise LockgateError(
             f"two runs are called '{twice}'",
-            where=f"{source}: training.{'runs' if training.runs else 'variables'}",
-            hint="give each value (and each of training.seeds) once",
+            where=f"{source}: {where}",
+            hint="give each value (and each of training.seeds) once; texts have to differ in more "
+            "than case and punctuation",
         )
     return runs
 
@@ -167,6 +164,13 @@ def _combinations(config: Config, source: str) -> list[dict[str, Any]]:
     variables = {
         name: _values(name, values, config, source) for name, values in training.variables.items()
     }
+    size = math.prod(map(len, variables.values()))
+    if size > _MOST_COMBINATIONS:
+        raise LockgateError(
+            f"{size} combinations, before any is excluded",
+            where=f"{source}: training.variables",
+            hint="vary less, or list the runs (training.runs)",
+        )
     found = [
         dict(zip(variables, values, strict=True))
         for values in itertools.product(*variables.values())
@@ -176,7 +180,7 @@ def _combinations(config: Config, source: str) -> list[dict[str, Any]]:
         wanted = {}
         for key, value in excluded.items():
             if key not in variables:
-                raise _unknown(key, list(variables), f"{where}.{key}", "variable")
+                raise unknown(key, list(variables), f"{where}.{key}", "variable")
             wanted[key] = _value(key, value, config, f"{where}.{key}")
         left = [one for one in found if any(one[key] != wanted[key] for key in wanted)]
         if len(left) == len(found):
@@ -240,55 +244,11 @@ def _rows(varied: dict[str, Any]) -> dict[str, str]:
     return {key: value for key, value in own.items() if value is not None}
 
 
-def tasks(run: Run, config: Config) -> list[Task]:
-    """The tasks that a run is measured on."""
-    has = {"model": run.model, **run.varied, "system_prompt": run.system_prompt, **run.parameters}
-    has |= {} if run.seed is None else {"seed": run.seed}
-
-    def fits(key: str, value: Any) -> bool:
-        wanted = value if isinstance(value, list) else [value]
-        return has[key] in wanted if key in has else not run.trained
-
-    return [
-        task
-        for task in config.evaluation.tasks
-        if all(fits(key, value) for key, value in task.only.items())
-    ]
-
-
-def check_tasks(runs: list[Run], config: Config, source: str) -> None:
-    """Refuse a task that measures no tuned run, and a run that no task measures.
-
-    Raises:
-        LockgateError: naming the key, or the run.
-    """
-    tuned = [run for run in runs if run.trained]
-    for number, task in enumerate(config.evaluation.tasks):
-        where = f"{source}: evaluation.tasks[{number}].only"
-        for key in task.only:
-            known = ["seed", *_known()]
-            if key not in known:
-                raise _unknown(key, known, f"{where}.{key}", "parameter")
-        if not any(task in tasks(run, config) for run in tuned):
-            raise LockgateError(
-                f"task '{task.name}' measures no run",
-                where=where,
-                hint="give values that a run has",
-            )
-    for run in runs:
-        if not tasks(run, config):
-            raise LockgateError(
-                f"run '{run.name}' is measured on no task",
-                where=f"{source}: evaluation.tasks",
-                hint="give one task without `only`, or leave the run out",
-            )
-
-
 def _values(name: str, values: list[Any], config: Config, source: str) -> list[Any]:
     """A variable's values, checked like the parameter they stand for."""
     where = f"{source}: training.variables.{name}"
-    if name not in _known():
-        raise _unknown(name, _known(), where, "field that can vary")
+    if name not in known():
+        raise unknown(name, known(), where, "field that can vary")
     if not values:
         raise LockgateError("it has no value", where=where, hint="give at least one, or remove it")
     return [
@@ -307,8 +267,8 @@ def _value(name: str, value: Any, config: Config, where: str) -> Any:
                 hint=f"models has: {', '.join(config.models)}",
             )
         return value
-    if name not in _known():
-        raise _unknown(name, _known(), where, "field that can vary")
+    if name not in known():
+        raise unknown(name, known(), where, "field that can vary")
     section, key, rest = _place(name, config)
     try:
         checked = getattr(section.model_validate({**rest, key: value}), key)
@@ -336,12 +296,12 @@ def _place(name: str, config: Config) -> tuple[type[Section], str, dict[str, Any
     return Parameters, name, {}
 
 
-def _known() -> list[str]:
+def known() -> list[str]:
     """Everything that can vary between runs."""
     return ["model", "system_prompt", *Parameters.model_fields, *DATA_FIELDS]
 
 
-def _unknown(name: str, known: list[str], where: str, what: str) -> LockgateError:
+def unknown(name: str, known: list[str], where: str, what: str) -> LockgateError:
     near = difflib.get_close_matches(name, known, 1)
     return LockgateError(
         f"there is no {what} '{name}'",
@@ -356,39 +316,6 @@ def _slug(key: str, value: Any) -> str:
     if len(text) > 40:
         text = f"{text[:30].rstrip('-.')}-{digest(value)[:8]}"
     return f"{re.sub('[._]', '-', key.removeprefix('data.'))}-{text}"
-
-
-def cells(run: Run, config: Config, source: str) -> list[Cell]:
-    """Each task and each epoch at which a run is measured.
-
-    Epochs count from 0; a run that is not trained has none.
-
-    Raises:
-        LockgateError: if an epoch will not exist.
-    """
-    found = []
-    for task in tasks(run, config):
-        epochs: list[int | None] = [None]
-        if run.trained:
-            last = int(run.parameters["epochs"]) - 1
-            wanted, key = config.evaluation.epochs, "evaluation.epochs"
-            if task.epochs is not None:
-                number = config.evaluation.tasks.index(task)
-                wanted, key = task.epochs, f"evaluation.tasks[{number}].epochs"
-            if isinstance(wanted, list):
-                epochs = list(dict.fromkeys(wanted))
-            else:
-                epochs = [last] if wanted == "last" else list(range(last + 1))
-            for index, epoch in enumerate(epochs):
-                if epoch is not None and epoch > last:
-                    raise LockgateError(
-                        f"run '{run.name}' has no epoch {epoch}: its last is {last} (they count "
-                        "from 0)",
-                        where=f"{source}: {key}[{index}]",
-                        hint="raise training.parameters.epochs, or leave the epoch out",
-                    )
-        found += [Cell(run.name, task.name, epoch) for epoch in epochs]
-    return found
 
 
 def _shape(config: Config, model: str, parameters: dict[str, Any]) -> str:

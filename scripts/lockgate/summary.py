@@ -37,7 +37,10 @@ def write(
         approvals: entries of the ledger that cover it; none: it is a draft.
         markdown, data: the files to write.
     """
-    write_text(markdown, pages.render("experiment_summary.md.j2", plan=plan, approvals=approvals))
+    page = pages.render(
+        "experiment_summary.md.j2", plan=plan, approvals=approvals, fixed=_fixed(plan)
+    )
+    write_text(markdown, page)
     summary = {
         "status": "approved" if approvals else "draft",
         "approvals": [
@@ -47,3 +50,17 @@ def write(
         **{title: plan[key] for title, key in _FIELDS.items() if key in plan},
     }
     write_yaml(data, summary, f"Summary of {plan['experiment']['name']}; plan.json has everything.")
+
+
+def _fixed(plan: dict[str, Any]) -> dict[str, Any]:
+    """Parameters that all fine-tuned runs share."""
+    runs = plan.get("runs") or []
+    tuned = [run["parameters"] for run in runs if run["kind"] == "fine-tuned"]
+    if not tuned:
+        return {}
+    first, *rest = tuned
+    return {
+        key: value
+        for key, value in first.items()
+        if value not in ({}, None) and all(one.get(key) == value for one in rest)
+    }

@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import json
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,11 @@ class Project:
             EXAMPLES, root / "config/examples", ignore=shutil.ignore_patterns("__pycache__")
         )
         self.model.parent.mkdir(parents=True)
-        self.model.write_bytes(b"weights")
-        (self.model.parent / "config.json").write_text("{}")
+        # whole by its header: one matrix of 6 numbers
+        header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}})
+        self.model.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(24))
+        for name in ("config.json", "tokenizer.json"):
+            (self.model.parent / name).write_text("{}")
         self.original = yaml.safe_load(Path(self.source).read_text())
 
     def values(self, **changes):

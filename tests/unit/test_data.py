@@ -487,3 +487,9 @@ def test_what_runs_have_of_their_own_is_checked_on_every_row(tmp_path):
     ]:
         with pytest.raises(LockgateError, match=said):
             data.inspect_file(whole, path, {None}, "my.yaml", [good, own(**changes)])
+
+
+def test_other_rows_are_those_to_train_on_of_a_file_with_splits(tmp_path):
+    path = write(tmp_path / "own.json", OWN)
+    run = own(train_files=str(path), projection=None, similarity=0.8)
+    assert [row["prompt"] for row in data.other_rows(run)] == [f"question {n}" for n in range(5)]

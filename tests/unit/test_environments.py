@@ -41,13 +41,16 @@ def _wheel(path: Path) -> None:
         archive.writestr(f"{info}/RECORD", "")
 
 
-def test_an_environment_is_made_once_and_anew_when_its_requirements_change(places: Path) -> None:
+def test_an_environment_is_made_once_and_another_when_its_requirements_change(
+    places: Path,
+) -> None:
     with pytest.raises(LockgateError, match="the environment 'small' is missing") as caught:
         environments.python("small", "training.tool")
     assert caught.value.where == "training.tool"
     assert caught.value.hint == "lockgate env create small"
     path, made = environments.create("small")
-    assert made and path == places / "cache" / "environments" / "small"
+    assert made and path == environments.place("small")
+    assert path == places / f"cache/environments/small-{environments.digest('small')[:8]}"
     program = [environments.python("small"), "-c", "import tiny_one; print(tiny_one.x)"]
     assert subprocess.run(program, capture_output=True, text=True).stdout == "1\n"
     assert environments.versions("small", ["tiny-one"]) == {"tiny-one": "1.2"}
@@ -58,18 +61,19 @@ def test_an_environment_is_made_once_and_anew_when_its_requirements_change(place
     assert (path / "kept").exists()
     requirements = places / "envs" / "small.txt"
     requirements.write_text(requirements.read_text() + "# changed\n")
-    assert environments.state("small") == "outdated"
-    with pytest.raises(LockgateError, match="outdated"):
-        environments.python("small")
-    assert environments.create("small") == (path, True)
-    assert not (path / "kept").exists() and environments.state("small") == "ready"
+    assert environments.state("small") == "missing"
+    new, made = environments.create("small")
+    assert made and new != path and environments.state("small") == "ready"
+    # a job that runs in the one before keeps it; whoever lists them may delete it
+    assert (path / "kept").exists() and environments.old("small") == [path]
+    path = new
     # the interpreter that it was made with was removed
     (path / "bin" / "python").unlink()
     assert environments.state("small") == "incomplete"
 
 
 def test_a_half_made_one_is_never_taken_for_whole(places: Path) -> None:
-    path = places / "cache" / "environments" / "other"
+    path = environments.place("other")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", path], check=True)
     assert environments.state("other") == "incomplete"
     with pytest.raises(LockgateError, match="incomplete"):
@@ -96,19 +100,22 @@ def test_an_unknown_name_is_refused() -> None:
 
 
 def test_the_commands(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = places / "cache" / "environments"
     cli.main(["env", "list"])
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["missing"] * 2
     cli.main(["env", "create", "other"])
     told = capsys.readouterr()
-    assert told.out.strip() == str(place / "other") and "It is ready" in told.err
+    assert told.out.strip() == str(environments.place("other")) and "It is ready" in told.err
     cli.main(["env", "create", "other"])
     assert "It was there already" in capsys.readouterr().err
+    before = environments.home() / "other"
+    before.mkdir()
+    (environments.home() / "other-things").mkdir()
     cli.main(["env", "list"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert rows == [
-        ["other", "ready", str(place / "other")],
-        ["small", "missing", str(place / "small")],
+        ["other", "ready", str(environments.place("other"))],
+        ["small", "missing", str(environments.place("small"))],
+        ["other", *["old,", "can", "be", "deleted"], str(before)],
     ]
     with pytest.raises(SystemExit) as ended:
         cli.main(["env", "create", "nothing"])

@@ -65,6 +65,10 @@ def prior(**changes):
         "family": "llama",
         "parameters": "1000000",
         "method": "full",
+        "tool": "trl",
+        "precision": "float32",
+        "batch_size": "8",
+        "max_length": "32",
         "gpus": "0",
         "threads": "1",
         "tokens": "500",
@@ -73,6 +77,7 @@ def prior(**changes):
         "memory_mb": "700",
         "checkpoint_mb": "5",
         "eval_seconds_per_sample": "0.1",
+        "eval_max_tokens": "4",
         "eval_overhead_seconds": "10",
         "eval_memory_mb": "650",
     }
@@ -87,6 +92,8 @@ def test_prior_runs_of_the_same_model_and_method_decide(project):
         prior(model="other", parameters="5000000", seconds_per_token="9"),
         prior(threads="8", seconds_per_token="9"),
         prior(gpus="1", seconds_per_token="9"),
+        prior(tool="torchtune", seconds_per_token="9"),
+        prior(precision="bfloat16", seconds_per_token="9"),
     ]
     rows = estimates.analytical(project.read(), RESOURCES, found)
     (low, expected, high), basis = seconds(rows, "tiny_epochs-4", "train")
@@ -105,6 +112,21 @@ def test_prior_evaluations_decide_for_runs_of_their_kind(project):
     (low, expected, high), basis = seconds(rows, "tiny_control", "eval")
     assert (low, expected, high) == (35.0, 70.0, 140.0)
     assert basis == "1 prior run of this model; 120 samples"
+
+
+def test_prior_memory_counts_where_batches_are_as_large(project):
+    rows = estimates.analytical(project.read(), RESOURCES, [prior(batch_size="1")])
+    (row,) = [r for r in rows if (r["run"], r["phase"]) == ("tiny_epochs-4", "train")]
+    assert row["memory_mb"] is None and row["disk_mb"] == 20
+
+
+def test_longer_answers_than_those_of_prior_runs_take_longer(project):
+    tasks = [{"name": "exact", "scorer": "exact", "max_tokens": 40}]
+    found = [prior(), prior(kind="control", tokens="", eval_seconds_per_sample="0.5")]
+    rows = estimates.analytical(project.read(evaluation__tasks=tasks), RESOURCES, found)
+    # 60 samples, up to ten times as long; a tuned model may end them as early as before
+    assert seconds(rows, "tiny_control", "eval")[0][1] == 310.0
+    assert seconds(rows, "tiny_epochs-1", "eval")[0] == (8.0, 16.0, 320.0)
 
 
 def test_a_model_of_the_same_family_is_scaled_by_its_parameters(project):

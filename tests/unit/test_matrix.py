@@ -254,9 +254,10 @@ def test_a_changed_task_file_asks_for_every_evaluation(project):
 
 def test_a_changed_model_asks_for_all_that_starts_from_it(project):
     before = project.read()
-    project.model.write_bytes(b"other weights")
+    project.model.write_bytes(project.model.read_bytes() + b"other")
     shape = next(iter(before.shapes))
     assert changed(before, project.read()) == [
+        *(f"eval/{name}" for name in [*RUNS, "tiny_float32"]),
         f"smoke/{shape}",
         "train/tiny_epochs-1",
         "train/tiny_epochs-4",
@@ -366,6 +367,68 @@ def test_a_model_that_is_not_here_stops_its_own_runs_and_no_plan(project, model,
         assert later.documents[name] == spanned.documents[name]
 
 
+def test_an_incomplete_model_stops_its_own_runs(project):
+    shutil.copytree("models/tiny", "models/half")
+    Path("models/half/model.safetensors").unlink()
+    spanned = project.read(
+        models__half={"path": "models/half"}, training__variables={"model": ["tiny", "half"]}
+    )
+    assert list(spanned.blocked) == ["half_control", "half_fine-tuned"]
+    assert "has no .safetensors weights" in spanned.blocked["half_control"]
+
+
+def test_a_base_that_is_only_compared_with_may_be_missing(project):
+    shutil.copytree("models/tiny", "models/older")
+    changes = {
+        "models__gone": {"path": "models/gone"},
+        "models__older": {"path": "models/older", "base": "gone"},
+        "training__model": "tiny",
+        "evaluation__models": ["older"],
+    }
+    assert project.read(**changes).blocked == {}
+
+
+def test_another_checkpoint_or_base_of_it_is_approved_anew(project):
+    for name in ("older", "newer", "base"):
+        shutil.copytree("models/tiny", f"models/{name}")
+    Path("models/newer/config.json").write_text('{"a": 1}')
+
+    def read(path="models/older", base="tiny"):
+        return project.read(
+            models__older={"path": path, "base": base},
+            models__base={"path": "models/base"},
+            training__model="tiny",
+            evaluation__models=["older"],
+        )
+
+    before = read()
+    assert changed(before, read("models/newer")) == ["eval/older_eval-only", "eval/older_float32"]
+    assert changed(before, read(base="base")) == ["runs table"]
+
+
+def test_the_base_of_an_adapter_counts_as_the_adapter(project):
+    for name in ("base", "other"):
+        shutil.copytree("models/tiny", f"models/{name}")
+    Path("models/other/config.json").write_text('{"a": 1}')
+    Path("models/adapter").mkdir()
+    Path("models/adapter/adapter_config.json").write_text("{}")
+    Path("models/adapter/adapter_model.safetensors").write_bytes(project.model.read_bytes())
+
+    def read(base):
+        known = {name: {"path": f"models/{name}"} for name in ("tiny", "base", "other")}
+        known["adapter"] = {"path": "models/adapter", "base": base}
+        changes = {"training__model": "tiny", "evaluation__models": ["adapter"]}
+        return project.read(models=known, **changes)
+
+    before, after = read("base"), read("other")
+    assert "eval/adapter_eval-only" in changed(before, after)
+    stamp = models.stamp("adapter", before.config.models, "x")
+    os.utime("models/base/config.json", (1, 1))
+    assert models.stamp("adapter", before.config.models, "x") != stamp
+    with pytest.raises(LockgateError, match="models.adapter.base: 'adapter' is itself"):
+        read("adapter")
+
+
 def test_a_model_that_is_a_list_is_no_traceback(project):
     with pytest.raises(LockgateError):
         project.read(training__variables={"model": [["tiny"]]})
@@ -415,10 +478,10 @@ def test_each_precision_has_its_own_control(project):
 
 def test_a_touched_model_file_is_looked_at_again_without_an_approval(project):
     before = project.read()
-    stamp = models.stamp("tiny", before.config.models["tiny"], "x")
+    stamp = models.stamp("tiny", before.config.models, "x")
     os.utime(project.model, (1, 1))
     after = project.read()
-    assert models.stamp("tiny", after.config.models["tiny"], "x") != stamp
+    assert models.stamp("tiny", after.config.models, "x") != stamp
     assert before.items == after.items
 
 

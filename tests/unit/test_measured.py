@@ -33,9 +33,19 @@ def test_training_is_its_start_steps_validation_and_saves():
     assert row["seconds"]["expected"] == 9 + 20 * 1.6 + 8 + 4 * 0.5
     assert row["seconds"]["low"] == pytest.approx(0.8 * 51)
     assert row["seconds"]["high"] == 9 + 20 * 3 + 8 + 2  # every row as long as the longest
-    # 600 MB of libraries and 40 of weights stay as they are; the rest grows by 36%
-    assert (row["memory_mb"], row["disk_mb"]) == (pytest.approx(1129.6), 14)
+    # 600 MB of libraries and 40 of weights stay as they are; the rest grows by 27%
+    assert (row["memory_mb"], row["disk_mb"]) == (pytest.approx(1097.2), 14)
     assert row["basis"] == "measured on shape shape: 20 steps of 1.6 s, 320 tokens with padding"
+
+
+def test_a_trainer_says_when_it_saves_and_what_is_not_measured():
+    row = rows({**TUNED, "tool": "torchtune"})["train", "tuned"]
+    # 75 rows fill 9 steps of 8, and each epoch is saved once
+    assert row["seconds"]["expected"] == pytest.approx(9 + 18 * 1.6 + 8 + 2 * 0.5)
+    assert "not measured" not in row["basis"]
+    own = {"dataset": {"_component_": "own.rows.Some"}}
+    row = rows({**TUNED, "tool": "torchtune", "extra": own})["train", "tuned"]
+    assert "extra.dataset's are not measured" in row["basis"]
 
 
 def test_host_memory_of_a_job_with_a_gpu_does_not_grow():
@@ -75,14 +85,16 @@ def test_a_model_that_is_only_evaluated_needs_no_shape():
 
 def test_a_tuned_model_answers_as_the_smoke_trained_one():
     row = rows(TUNED)["eval", "tuned"]
-    assert row["seconds"]["expected"] == 12 + 10 * 0.1 + 2
-    assert row["seconds"]["high"] == 1.5 * 16  # it may answer at length, as the untouched one
+    assert row["seconds"]["expected"] == 12 + 0.5 + 10 * 0.1 + 2
+    assert (
+        row["seconds"]["high"] == 24.8
+    )  # 1.5 x 16.5: it may answer at length, as the untouched one
     assert row["memory_mb"] == 950
 
 
 def test_another_epoch_loads_its_own_weights():
     found = rows({**TUNED, "evaluated": [["t"], ["t"]]})
-    assert expected(found, "eval", "tuned") == 12 + 3 + 2 * (10 * 0.1 + 2)
+    assert expected(found, "eval", "tuned") == 12 + 3 + 2 * (0.5 + 10 * 0.1 + 2)
 
 
 def test_few_samples_make_one_batch_that_does_not_wait():

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -361,6 +362,21 @@ def test_a_stand_in_without_the_fields_of_a_tasks_prompt_is_not_checked(project,
     designed = type(matrix)(**{**vars(matrix), "config": config})
     (record,) = [one for one in parity.checks(designed) if one[0] == "parity of tiny"]
     assert record[1] is None and "evaluation.tasks[0].prompt: it cannot be filled" in record[2]
+
+
+def test_what_was_taught_elsewhere_is_not_checked(project, directories):
+    shutil.copytree(directories / "template", "models/older")
+    changes = {"models__older": {"path": "models/older"}, "evaluation__models": ["older"]}
+    matrix = of_model(project, directories, training__model="tiny", **changes)
+    records = {name: good for name, good, *_ in parity.checks(matrix)}
+    assert records["parity of older_eval-only"] is None and records["parity of tiny"] is True
+    extra = {"dataset": {"_component_": "mine.rows"}}
+    Path("mine.py").write_text("def rows(tokenizer): ...\n")
+    changes = {"training__tool": "torchtune", "training__parameters__extra": extra}
+    found = {
+        name: told for name, good, told, _ in parity.checks(project.read(**changes)) if good is None
+    }
+    assert "dataset component" in found["parity of tiny_epochs-1"]
 
 
 def test_a_model_on_the_hub_is_not_checked_but_its_system_prompts_are(project, monkeypatch):

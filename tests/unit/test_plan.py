@@ -1,5 +1,7 @@
 """The plan's own checks of a runs table, and what it asks."""
 
+import shutil
+
 import pytest
 
 from lockgate import journal, plan
@@ -34,7 +36,8 @@ def test_a_run_shorter_than_three_warm_ups_is_told(warnings):
 
 
 def test_a_job_longer_than_its_walltime_is_told(warnings):
-    row = {"phase": "train", "run": "tiny_epochs-4", "basis": "prior runs"}
+    row = {"phase": "train", "run": "tiny_epochs-4", "basis": "prior runs", "gpu_hours": 0}
+    row |= {"memory_mb": None, "disk_mb": None}
     rows = [{**row, "seconds": {"low": 1, "expected": seconds, "high": 9}} for seconds in (61, 59)]
     found = warnings(rows, resources__runtime_minutes=1)
     told = found["walltime of train tiny_epochs-4"]
@@ -49,6 +52,23 @@ def test_rows_are_those_counted_in_the_file(warnings):
     assert warnings(resources=[file])[name]["compared"] == "29 test rows"
     file["splits"]["test"] = 30
     assert name not in warnings(resources=[file])
+
+
+def test_checkpoints_that_do_not_fit_on_the_disk_are_told(warnings):
+    row = {"phase": "train", "run": "tiny_epochs-4", "basis": "prior runs", "gpu_hours": 0}
+    row |= {"seconds": {"low": 1, "expected": 1, "high": 1}, "memory_mb": None}
+    tiny = {"name": "tiny", "parameters": 6, "bytes": 24}
+    assert "free disk" not in warnings([{**row, "disk_mb": 1e3}], resources=[tiny])
+    found = warnings([{**row, "disk_mb": 1e10}], resources=[tiny])
+    assert "10000000000 MB for checkpoints" in found["free disk"]["compared"]
+
+
+def test_a_checkpoint_whose_control_is_not_measured_is_told(project, warnings):
+    shutil.copytree("models/tiny", "models/older")
+    changes = {"training__model": "tiny", "evaluation__models": ["older"]}
+    changes["models__older"] = {"path": "models/older", "base": "tiny"}
+    assert "control of older_eval-only" not in warnings(**changes)
+    assert "control of older_eval-only" in warnings(**changes, training__controls=False)
 
 
 def test_sequences_longer_than_the_context_are_told(warnings):

@@ -13,6 +13,7 @@ def run(root, experiment="other", name="a", scores=True, **changes):
         "run": name,
         "model": {"name": "tiny"},
         "method": "lora",
+        "tool": "trainer",
         "tokens": 1000,
         "seconds": {"train": 20.0, "total": 29.0},
         "resumed_from_step": 0,
@@ -23,11 +24,19 @@ def run(root, experiment="other", name="a", scores=True, **changes):
         "checkpoints": [{}, {}],
     }
     write_json(place / "train" / name / "manifest.json", {**content, **changes})
+    asked = {"precision": "float32", "batch_size": 4, "max_length": 64}
+    names = [path.parent.name for path in place.glob("train/*/manifest.json")]
+    plan = {"runs": [{"name": one, "parameters": asked} for one in names]}
+    plan["tasks"] = [{"name": "a", "max_tokens": 4}, {"name": "b", "max_tokens": 8}]
+    write_json(place / "plan" / "plan.json", plan)
     if scores:
         write_json(
             place / "eval" / name / "scores.json",
             {
-                "cells": [{"seconds": 6.0, "n": 20}, {"seconds": 4.0, "n": 20}],
+                "cells": [
+                    {"task": "a", "seconds": 6.0, "n": 20},
+                    {"task": "b", "seconds": 4.0, "n": 20},
+                ],
                 "seconds": {"total": 18.0},
                 "peak_memory_mb": 800,
                 "gpus": [],
@@ -43,6 +52,10 @@ TRAINED = {
     "model": "tiny",
     "family": "llama",
     "parameters": 5,
+    "precision": "float32",
+    "tool": "trainer",
+    "batch_size": 4,
+    "max_length": 64,
     "method": "lora",
     "gpus": 0,
     "threads": 2,
@@ -54,6 +67,7 @@ TRAINED = {
 }
 EVALUATED = {
     "eval_seconds_per_sample": 0.25,
+    "eval_max_tokens": 6.0,
     "eval_overhead_seconds": 8.0,
     "eval_memory_mb": 800,
 }
@@ -88,10 +102,12 @@ def test_prior_runs_leave_out_what_cannot_be_compared(tmp_path):
     run(tmp_path, name="resumed", resumed_from_step=3)
     run(tmp_path, name="empty", tokens=0)
     run(tmp_path, name="old", seconds=None)
+    run(tmp_path, name="kept", seconds={"train": 20.0, "total": 8.0})
     run(tmp_path, name="continued")
     scores = tmp_path / "other" / "eval" / "continued" / "scores.json"
     write_json(
-        scores, {"cells": [{"seconds": 60.0, "n": 9}], "seconds": {"total": 9.0}, "gpus": []}
+        scores,
+        {"cells": [{"task": "a", "seconds": 60.0, "n": 9}], "seconds": {"total": 9.0}, "gpus": []},
     )
     broken = tmp_path / "other" / "train" / "broken" / "manifest.json"
     broken.parent.mkdir()

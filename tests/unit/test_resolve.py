@@ -169,7 +169,7 @@ def test_a_model_without_weights_is_a_prerequisite_and_a_hub_model_is_not_checke
     lacking = place.records(SFT)["model", "mine"]
     assert (lacking["status"], lacking["fix"]) == (
         "missing",
-        f"complete {place.root / 'models/mine'}",
+        "complete models/mine",
     )
     assert "has no .safetensors weights" in lacking["detail"]
     hub = place.records(SFT, models={"mine": {"hub": "org/mine"}})["model", "mine"]
@@ -237,3 +237,25 @@ def test_a_model_that_is_not_here_is_a_prerequisite(project):
     record = resolve._model("far", matrix)
     assert record["status"] == "missing" and record["fix"]
     assert record["detail"] == "models/far is neither a model directory nor a .gguf file"
+
+
+def test_rows_that_one_run_is_trained_on_are_read_and_counted(project):
+    Path("more.jsonl").write_text('{"a": 1, "b": 2, "sum": 3}\n{"a": 100, "b": 200, "sum": 300}\n')
+    matrix = project.read(training__variables={"data.train_files": ["more.jsonl"]})
+    record = {one["name"]: one for one in resolve._data(matrix)}["more.jsonl"]
+    assert record["rows_to_train_on"] == 2 and "rows" not in record
+    chat = [{"role": "system", "content": "Add."}, {"role": "user", "content": "1?"}]
+    chat.append({"role": "assistant", "content": "1"})
+    Path("more.jsonl").write_text(json.dumps({"messages": chat}))
+    changes = {"data__rows": None, "data__files": "rows.jsonl"}
+    Path("rows.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"{n}?", "completion": "x"}) + "\n" for n in range(40))
+    )
+    matrix = project.read(training__variables={"data.train_files": ["more.jsonl"]}, **changes)
+    with pytest.raises(LockgateError, match="have the system message 'Add.', and the runs have"):
+        resolve._data(matrix)
+
+
+def test_a_dataset_is_checked_however_its_path_is_written(project):
+    (record,) = resolve._data(project.read(data__files=f"./{project.records}"))
+    assert record["rows"] == 300

@@ -76,7 +76,7 @@ def test_tokens_are_counted_as_the_run_sees_its_rows(write):
 def test_memory_that_is_too_small_is_a_warning_with_its_fix(write):
     found, page = write(memory_mb=960)
     (warning,) = found["warnings"]
-    assert warning.startswith("WARNING: memory of train tuned: 1144 MB expected, a job has 960 MB")
+    assert warning.startswith("WARNING: memory of train tuned: 1108 MB expected, a job has 960 MB")
     assert "batch_size: 2 with gradient_accumulation: 4" in warning and warning in page
 
 

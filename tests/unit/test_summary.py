@@ -13,9 +13,10 @@ PLAN = {
     "variables": {"learning_rate": [0.1, 0.2]},
     "stages": [{"name": "data", "step": "data/dataset"}],
     "runs": [
-        {"name": "m_control", "kind": "control", "model": "m", "seed": None, "varied": {}},
+        {"name": "m_control", "kind": "control", "model": "m", "seed": None, "varied": {}}
+        | {"parameters": {"precision": "float32"}},
         {"name": "m_a", "kind": "fine-tuned", "model": "m", "seed": 1}
-        | {"varied": {"learning_rate": 0.1}},
+        | {"varied": {"learning_rate": 0.1}, "parameters": {"epochs": 2, "extra": {}}},
     ],
     "cells": [{"run": run, "task": "sums", "epoch": None} for run in ("m_control", "m_a")]
     + [{"run": "m_a", "task": "words", "epoch": 0}],
@@ -27,7 +28,12 @@ PLAN = {
     "machine": {"cpus": 2},
     "prerequisites": [],
     "questions": [{"key": "training.seeds", "ask": "More seeds?", "default": "one"}],
-    "estimates": [],
+    "estimates": [
+        {"run": None, "phase": "generate", "seconds": {"low": 1, "expected": 5, "high": 9}}
+        | {"gpu_hours": 0, "memory_mb": None, "disk_mb": None, "basis": "a guess"},
+        {"run": "m_a", "phase": "train", "seconds": {"low": 1, "expected": 90, "high": 99}}
+        | {"gpu_hours": 0.1, "memory_mb": 700, "disk_mb": 16, "basis": "prior runs"},
+    ],
     "hours": 0.25,
     "places": {"results": "results/sums", "approvals": "approvals/sums"},
 }
@@ -78,3 +84,11 @@ def test_what_is_left_open_is_said_in_both(tmp_path):
     page, data = written(tmp_path, PLAN, [])
     assert "- `training.seeds`: More seeds? Until then: one." in page
     assert data["questions"] == PLAN["questions"]
+
+
+def test_estimates_and_what_all_runs_share_are_shown(tmp_path):
+    page, data = written(tmp_path, PLAN, [])
+    assert "The same in every fine-tuned run: epochs 2." in page
+    assert "| generate  | 5 s | 0 | not known |  |" in page
+    assert "| train m_a | 1.5 min | 0.1 | 700 | 16 |" in page
+    assert data["estimates"] == PLAN["estimates"]

@@ -86,7 +86,7 @@ def test_existing_checkpoints_prompts_sizes_epochs_and_a_model_that_comes_later(
         config["training"]["parameters"] |= {"method": "lora", "lora_rank": 2, "epochs": 2}
         config["training"]["runs"] = [
             {"model": "tiny", "data.train_rows": 16},
-            {"model": "tiny", "data.rows.prompt": "{{ a }} and {{ b }} make"},
+            {"model": "tiny", "data.rows.prompt": "{{ prompt }} please"},
             {"model": "later", "data.train_rows": 16},
         ]
         config["evaluation"] |= {"models": ["older"], "epochs": "all"}
@@ -98,7 +98,7 @@ def test_existing_checkpoints_prompts_sizes_epochs_and_a_model_that_comes_later(
     project.edit(design)
     make_tiny_adapter(path / "models/tiny", path / "models/older")
     project.finish()
-    small, asked = "tiny_train-rows-16", "tiny_rows-prompt-a-and-b-make"
+    small, asked = "tiny_train-rows-16", "tiny_rows-prompt-prompt-please"
     first = cells(project)
     untrained = ("tiny_control_rows-prompt-none", f"tiny_control_{asked[5:]}", "older_eval-only")
     assert set(first) == {
@@ -106,6 +106,12 @@ def test_existing_checkpoints_prompts_sizes_epochs_and_a_model_that_comes_later(
         *((run, "overlap", "1") for run in (small, asked)),
         *((run, task, "") for run in untrained for task in ("exact", "overlap")),
     }
+    asked_rows = [
+        json.loads(line)["prompt"]
+        for file in (project.results / "eval" / asked).glob("*/test.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    assert asked_rows and {row.count("please") for row in asked_rows} == {1}
     manifest = json.loads((project.results / f"train/{small}/manifest.json").read_text())
     assert manifest["steps"] == 4  # 16 rows, 8 at once, two epochs
     plan = (project.results / "plan/plan.md").read_text()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from project import Project
 
-from lockgate import environments
-
 
 @pytest.mark.slow
 def test_the_example_waits_for_its_environment_and_runs_to_the_report(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    tune_environment: Path,
 ) -> None:
     path = tmp_path_factory.mktemp("torchtune") / "project"
     project = Project.create(path, "config/examples/torchtune.yaml")
@@ -29,9 +27,6 @@ def test_the_example_waits_for_its_environment_and_runs_to_the_report(
     assert f"training tool {name}: the environment '{name}' is missing" in plan
     assert f"lockgate env create {name}" in plan
 
-    if environments.state(name) != "ready":
-        command = [Path(sys.executable).with_name("lockgate"), "env", "create", name]
-        subprocess.run(command, check=True)
     project.finish()
     (run,) = project.results.glob("train/*_learning-rate-0.001")
     manifest = json.loads((run / "manifest.json").read_text())

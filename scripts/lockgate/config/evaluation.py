@@ -9,7 +9,7 @@ import jinja2
 from annotated_types import MinLen
 from pydantic import Field, model_validator
 
-from lockgate.config.section import FileSafe, Number, Prompt, Section, Url
+from lockgate.config.section import FileSafe, Number, Prompt, Section, Url, Value
 from lockgate.scoring import CHOICES, options_problem
 
 Epochs = Literal["last", "all"] | Annotated[list[Annotated[int, Field(ge=0)]], MinLen(1)]
@@ -87,7 +87,7 @@ class Task(Section):
     epochs: Epochs | None = Field(
         default=None, description="Epochs of this task (none: `evaluation.epochs`)."
     )
-    only: dict[str, Any] = Field(
+    only: dict[str, Value] = Field(
         default={},
         description="Measure only runs with these values (one, or a list, of what varies, "
         "`model` or `seed`); a control only has to agree where it has such a value.",

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Len
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from lockgate.config.section import Number, Section, exponent
+from lockgate.config.section import Number, Section, Value
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]*_[a-z0-9][a-z0-9-]*_(\d{4}-\d{2}-\d{2})$")
-
-
-def _value(value: Any) -> Any:
-    return [exponent(item) for item in value] if isinstance(value, list) else exponent(value)
-
-
-Value = Annotated[Any, BeforeValidator(_value)]
-"""A value of what varies, or a list of such values."""
 
 
 class Decision(Section):

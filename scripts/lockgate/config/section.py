@@ -36,6 +36,14 @@ def _address(value: str) -> str:
 Url = Annotated[str, AfterValidator(_address)]
 """Address of a service."""
 
+
+def _value(value: Any) -> Any:
+    return [exponent(item) for item in value] if isinstance(value, list) else exponent(value)
+
+
+Value = Annotated[Any, BeforeValidator(_value)]
+"""A value of what varies, or a list of such values."""
+
 Number = Annotated[float, BeforeValidator(exponent)]
 """A number, also in the form `5e-4`."""
 

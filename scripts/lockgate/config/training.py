@@ -63,7 +63,8 @@ class Training(Section):
     variables: dict[str, list[Any]] = Field(
         default={},
         description="What varies, each combination of values being a run: parameters, `model`, "
-        "`system_prompt`, `data.train_rows`, `data.rows.prompt`, `data.rows.completion`.",
+        "`system_prompt`, `data.train_rows`, `data.train_files`, `data.rows.prompt`, "
+        "`data.rows.completion`.",
     )
     exclude: list[dict[str, Any]] = Field(
         default=[], description="Combinations of the variables' values that are left out."

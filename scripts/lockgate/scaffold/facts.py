@@ -12,6 +12,8 @@ from typing import Any
 
 from lockgate import files, gates
 from lockgate.matrix import Matrix
+from lockgate.models import adapter_base
+from lockgate.runs import Run
 from lockgate.scaffold.flatten import imported
 
 
@@ -26,7 +28,7 @@ def variables(names: list[str], prefix: str = "MODEL_") -> dict[str, str]:
     return found
 
 
-def models(experiment: Matrix) -> list[dict[str, Any]]:
+def models(experiment: Matrix, runs: list[Run]) -> list[dict[str, Any]]:
     """Models that runs start from, and base models of adapters, without a place on this machine.
 
     Returns:
@@ -36,8 +38,8 @@ def models(experiment: Matrix) -> list[dict[str, Any]]:
     """
     config = experiment.config
     names = variables(list(config.models))
-    used = {run.model for run in experiment.runs.values()}
-    used |= {str(config.models[name].base) for name in used}
+    used = {run.model for run in runs}
+    used |= {str(adapter_base(config.models[name])) for name in used}
     return [
         {"name": name, "variable": names[name], **_model(experiment, name)}
         for name in config.models
@@ -79,22 +81,22 @@ def keys(value: Any) -> list[str]:
     return list(dict.fromkeys(own + keys(list(value.values()))))
 
 
-def scores(experiment: Matrix) -> list[dict[str, Any]]:
+def scores(experiment: Matrix, runs: list[Run]) -> list[dict[str, Any]]:
     """The cells that were measured before, as the experiment is built now, with the run's name."""
     found = []
-    for name in experiment.runs:
-        for cell in _made(experiment, "eval", name, "scores.json").get("cells", []):
-            found.append({"run": name, **cell})
+    for run in runs:
+        for cell in _made(experiment, "eval", run.name, "scores.json").get("cells", []):
+            found.append({"run": run.name, **cell})
     return found
 
 
-def losses(experiment: Matrix) -> dict[str, float]:
+def losses(experiment: Matrix, runs: list[Run]) -> dict[str, float]:
     """The last training loss of each run that was trained before, as it is built now."""
     found = {}
-    for name, run in experiment.runs.items():
-        made = _made(experiment, "train", name, "manifest.json") if run.trained else {}
+    for run in runs:
+        made = _made(experiment, "train", run.name, "manifest.json") if run.trained else {}
         if made.get("losses"):
-            found[name] = made["losses"][-1]["loss"]
+            found[run.name] = made["losses"][-1]["loss"]
     return found
 
 
@@ -122,20 +124,20 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def requirements(
-    versions: dict[str, str], programs: dict[str, str], more: set[str]
+    versions: dict[str, str], programs: dict[str, bytes], more: set[str]
 ) -> tuple[str, list[str]]:
     """Exact versions of the tools, and of whatever else the programs import.
 
     Args:
         versions: of the tools' packages.
-        programs: text of each Python file.
+        programs: content of each Python file, by its path in the folder.
         more: modules that are imported by name only.
 
     Returns:
         The text of requirements.txt, and the modules that no installed package gives.
     """
     wanted = dict(versions)
-    own = {Path(name).stem for name in programs}
+    own = {Path(part).stem for name in programs for part in Path(name).parts}
     known = _distributions()
     modules = {one for text in programs.values() for one in imported(text)} - own | more
     for module in sorted(modules & known.keys()):

@@ -88,7 +88,7 @@ def flatten(program: Path, instead: tuple[str, str, str] | None = None) -> str:
     return text
 
 
-def imported(program: str) -> set[str]:
+def imported(program: str | bytes) -> set[str]:
     """Top-level modules outside the standard library that a program's text imports anywhere.
 
     Raises:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import Any
 
-from lockgate import decision, files, pages, tools, weights
+import yaml
+
+from lockgate import decision, pages, tools
+from lockgate.errors import LockgateError
 from lockgate.matrix import Matrix
+from lockgate.models import adapter_base
 from lockgate.runs import Run
 from lockgate.scaffold import facts, rows
+from lockgate.scaffold.contents import Contents
 from lockgate.scaffold.flatten import flatten
 from lockgate.tools import Handover, PlainRun
 
@@ -29,8 +34,9 @@ class Folder:
     def __init__(self, experiment: Matrix, out: Path, root: Path) -> None:
         self.experiment, self.out, self.root = experiment, out, root
         self.config = experiment.config
+        self.runs = [run for run in experiment.runs.values() if run.name not in experiment.blocked]
         self.versions: dict[str, str] = {}
-        self.texts: dict[str, str] = {}
+        self.contents = Contents(experiment.source)
         self.notes: list[str] = []
 
     def write(self) -> list[str]:
@@ -38,16 +44,29 @@ class Folder:
 
         Returns:
             What the reader has to know, one sentence each.
+
+        Raises:
+            LockgateError: if no run's model is here, or two files have one name.
         """
+        blocked = self.experiment.blocked
+        if not self.runs:
+            raise LockgateError(
+                f"no run can be handed over: {'; '.join(dict.fromkeys(blocked.values()))}",
+                where=f"{self.experiment.source}: models",
+                hint="bring a model",
+            )
+        if blocked:
+            told = ", ".join(f"{name} ({self.experiment.runs[name].model})" for name in blocked)
+            self.notes.append(f"Runs left out, because their model was not here: {told}.")
         make_data = self._data()
         trained = self._handover("training", self._trained())
         measured = self._handover("evaluation", self._measured(trained))
-        models = facts.models(self.experiment)
+        runs = self.runs
+        models = facts.models(self.experiment, runs)
         programs = ["summarize", "check_model"]
         programs += ["convert_model"] if any(model["convert"] for model in models) else []
         for name in programs:
-            self.texts[f"{name}.py"] = flatten(_PROGRAMS / f"{name}.py")
-        runs = list(self.experiment.runs.values())
+            self.contents.put(f"{name}.py", flatten(_PROGRAMS / f"{name}.py"))
         common = {
             "experiment": self.config.experiment,
             "resources": self.config.resources,
@@ -60,9 +79,8 @@ class Folder:
         for name in ("settings.sh", "run.sh", "submit.sh", "models.md"):
             self._render(name, f"{name}.j2", common)
         more = {*trained.imports, *measured.imports}
-        scripts = {name: text for name, text in self.texts.items() if name.endswith(".py")}
-        text, unknown = facts.requirements(self.versions, scripts, more)
-        self.texts["requirements.txt"] = text
+        text, unknown = facts.requirements(self.versions, self.contents.programs(), more)
+        self.contents.put("requirements.txt", text)
         self.notes += [f"No installed package gives the module '{name}'." for name in unknown]
         self.notes += self._places()
         readme = {
@@ -73,27 +91,26 @@ class Folder:
             "variables": list(dict.fromkeys(name for run in runs for name in run.varied)),
             "setup": trained.setup + measured.setup,
             "keys": facts.keys([self.config.evaluation.model_dump()]),
+            "runs": [_shown(run) for run in runs],
             "make_data": make_data,
             "own_rows": sorted({rows.place(run) for run in runs} - {"data"}),
-            "cells": facts.scores(self.experiment),
-            "losses": facts.losses(self.experiment),
+            "cells": facts.scores(self.experiment, runs),
+            "losses": facts.losses(self.experiment, runs),
             "approvals": facts.approvals(self.experiment),
             "notes": self.notes,
         }
         self._render("README.md", "README.md.j2", {**common, **readme})
-        for name, text in self.texts.items():
-            files.write_text(self.out / name, text)
-            if name.endswith(".sh"):
-                (self.out / name).chmod(0o755)
+        self.contents.write(self.out)
         return self.notes
 
     def _render(self, name: str, template: str, values: dict[str, Any]) -> None:
-        self.texts[name] = pages.render(f"scaffold/{template}", **values).rstrip("\n") + "\n"
+        text = pages.render(f"scaffold/{template}", **values).rstrip("\n") + "\n"
+        self.contents.put(name, text)
 
     def _job(self, run: Run, trained: Handover, measured: Handover, common: dict[str, Any]) -> None:
         """The script of one run."""
         names = facts.variables(list(self.config.models))
-        base = self.config.models[run.model].base if self._is_adapter(run) else None
+        base = adapter_base(self.config.models[run.model])
         values = {
             "run": run,
             "model": names[base or run.model],
@@ -113,22 +130,26 @@ class Folder:
         """
         found = rows.find(self.experiment)
         if found is not None:
-            rows.write(self.experiment, found, self.out)
+            rows.write(self.experiment, self.runs, found, self.out, self.root)
             return None
         document = self.experiment.documents["data/data"]
         adapter = tools.get("data", document["tool"], self.experiment.source)
-        self.texts[f"data/{adapter.design_name}"] = self.experiment.design
-        self.texts["make_rows.py"] = flatten(_PROGRAMS / "make_rows.py")
-        files.write_yaml(
-            self.out / "data" / "rows.yaml", rows.recipe(self.experiment), "For make_rows.py."
-        )
+        self.contents.put("make_rows.py", flatten(_PROGRAMS / "make_rows.py"))
+        for file, name in rows.train_files(self.runs).items():
+            self.contents.copy(name, self.root / file)
+        recipe = rows.recipe(self.experiment, self.runs)
+        self.contents.put("data/rows.yaml", _yaml(recipe, "# For make_rows.py.\n"))
         self.notes.append("The rows are not made yet; README.md says how to make them.")
+        design = f"data/{adapter.design_name}"
         told = {"endpoint": document["endpoint"], "keys": facts.keys(document), "job": None}
         if hasattr(adapter, "scaffold"):
             self.versions |= adapter.versions()
-            contributed: Handover = adapter.scaffold(document)
-            self.texts |= contributed.files
+            contributed: Handover = adapter.scaffold(document, self.root)
+            self._take(contributed)
+            if design not in contributed.files:
+                self.contents.put(design, self.experiment.design)
             return {**told, "job": contributed.jobs["data"]}
+        self.contents.put(design, self.experiment.design)
         self.notes.append(
             f"How the data tool '{document['tool']}' is run cannot be handed over: bring "
             "data/records.jsonl, one record a line."
@@ -144,13 +165,13 @@ class Folder:
                 rows.place(run),
                 f"results/{run.name}",
             )
-            for run in self.experiment.runs.values()
+            for run in self.runs
             if run.trained
         ]
 
     def _measured(self, trained: Handover) -> list[PlainRun]:
         found = []
-        for run in self.experiment.runs.values():
+        for run in self.runs:
             tasks: dict[int | None, list[str]] = {}
             for cell in self.experiment.cells:
                 if cell.run == run.name:
@@ -171,7 +192,7 @@ class Folder:
                         (epoch, None if epoch is None else weights_of(epoch), names)
                         for epoch, names in tasks.items()
                     ),
-                    self._is_adapter(run),
+                    adapter_base(self.config.models[run.model]) is not None,
                 )
             )
         return found
@@ -183,29 +204,39 @@ class Folder:
         if hasattr(adapter, "scaffold"):
             contributed: Handover = adapter.scaffold(runs, self.root)
             self.versions |= {} if contributed.setup else adapter.versions()
-            self.texts |= contributed.files
+            self._take(contributed)
             return contributed
         self.notes.append(
             f"How the {kind} tool '{name}' is run cannot be handed over: there are only its "
             "configurations, in configs/."
         )
         for run in runs:
-            files.write_yaml(self.out / run.path, run.config)
+            self.contents.put(run.path, _yaml(run.config))
         return Handover({}, {})
 
-    def _is_adapter(self, run: Run) -> bool:
-        """Whether the run measures an adapter that was there before."""
-        path = self.config.models[run.model].path
-        return bool(path) and weights.is_adapter(Path(str(path)).expanduser())
+    def _take(self, contributed: Handover) -> None:
+        """Put what an adapter contributes into the folder."""
+        for name, text in contributed.files.items():
+            self.contents.put(name, text)
+        for name, path in contributed.own.items():
+            self.contents.copy(name, path)
+        self.contents.set_apart(contributed.apart)
+        self.notes += contributed.notes
 
     def _places(self) -> list[str]:
         """Files that name a place of this machine, as the user's own may."""
-        models = (str(model.path) for model in self.config.models.values() if model.path)
-        places = {str(self.root.resolve()), str(Path.home()), *models}
-        known = "|".join(re.escape(place) for place in sorted(places) if len(place) > 1)
-        pattern = re.compile(rf"(?<![\w./])(?:{known})(?![\w-])")
-        return [
-            f"{name} names a place of this machine: {found[0]}"
-            for name, text in self.texts.items()
-            if (found := pattern.search(text)) and found[0].startswith("/")
-        ]
+        models = (Path(model.path) for model in self.config.models.values() if model.path)
+        absolute = {str(path) for path in models if path.is_absolute()}
+        found = self.contents.naming({str(self.root.resolve()), str(Path.home()), *absolute})
+        return [f"{place}, names a place of this machine." for place in found]
+
+
+def _yaml(value: Any, header: str = "") -> str:
+    return header + yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+
+
+def _shown(run: Run) -> Run:
+    """The run as a reader elsewhere sees it: a file by its name, without its directory here."""
+    key = "data.train_files"
+    name = {key: Path(run.varied[key]).name} if key in run.varied else {}
+    return dataclasses.replace(run, varied={**run.varied, **name})

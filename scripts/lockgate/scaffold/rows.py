@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, files, jobs, splits, tools
+from lockgate import data, documents, files, jobs, splits, tools
 from lockgate.matrix import Matrix
 from lockgate.runs import Run
 
@@ -15,7 +15,8 @@ SPLITS = ("train", "validation", "test")
 
 def place(run: Run) -> str:
     """Directory of a run's rows in the folder."""
-    return f"data/{run.name}" if run.rows or run.train_rows is not None else "data"
+    own = run.rows or run.train_rows is not None or run.train_files is not None
+    return f"data/{run.name}" if own else "data"
 
 
 def find(experiment: Matrix) -> dict[str, list[dict[str, Any]]] | None:
@@ -42,31 +43,52 @@ def find(experiment: Matrix) -> dict[str, list[dict[str, Any]]] | None:
     return splits.split(found, document["splits"], document["seed"], document["similarity"])
 
 
-def write(experiment: Matrix, found: dict[str, list[dict[str, Any]]], out: Path) -> None:
+def write(
+    experiment: Matrix,
+    runs: list[Run],
+    found: dict[str, list[dict[str, Any]]],
+    out: Path,
+    root: Path,
+) -> None:
     """The rows of all runs, and those of the runs that have rows of their own.
 
     Args:
         experiment: whose runs they are.
+        runs: those that are handed over.
         found: what `find` gave.
         out: the folder.
+        root: the project; relative paths in the configuration start there.
+
+    Raises:
+        LockgateError: as for a run's training, see `lockgate.data.own_rows`.
     """
     (out / "data").mkdir()
     for split, part in found.items():
         files.write_jsonl(out / "data" / f"{split}.jsonl", part)
-    for run in experiment.runs.values():
-        for split, part in found.items() if place(run) != "data" else ():
-            own = data.revise(part, run.rows, place(run))
-            own = own[: run.train_rows] if split == "train" else own
-            files.write_jsonl(out / place(run) / f"{split}.jsonl", own)
+    for run in runs:
+        if place(run) == "data":
+            continue
+        own = documents.own_rows(run, experiment.config)
+        if run.train_files is not None:
+            own["train_files"] = str(root / run.train_files)
+        for split, rows in data.own_rows(own, found, experiment.source).items():
+            files.write_jsonl(out / place(run) / f"{split}.jsonl", rows)
 
 
-def recipe(experiment: Matrix) -> dict[str, Any]:
+def train_files(runs: list[Run]) -> dict[str, str]:
+    """Where the folder has each dataset that runs alone are trained on, by its path here."""
+    given = dict.fromkeys(run.train_files for run in runs if run.train_files is not None)
+    return {file: f"data/files/{n}/{Path(file).name}" for n, file in enumerate(given, 1)}
+
+
+def recipe(experiment: Matrix, runs: list[Run]) -> dict[str, Any]:
     """What the program `make_rows` needs to make the same rows of the records."""
-    document = experiment.documents["data/data"]
-    own = {
-        place(run): {"rows": run.rows, "train_rows": run.train_rows}
-        for run in experiment.runs.values()
-        if place(run) != "data"
-    }
+    document, places = experiment.documents["data/data"], train_files(runs)
+    folders = {}
+    for run in runs:
+        if place(run) != "data":
+            own = documents.own_rows(run, experiment.config)
+            file = places[run.train_files] if run.train_files is not None else None
+            folders[place(run)] = {**own, "train_files": file}
     kept = {key: document[key] for key in ("rows", "splits", "seed", "similarity")}
-    return {**kept, "folders": own}
+    return {**kept, "folders": folders}

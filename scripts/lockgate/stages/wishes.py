@@ -74,7 +74,7 @@ def read(
             entry = config.models[item.model]
             path = models.locate(item.model, entry, source)
             model = entry.hub or str(_relative(path, root))
-            identity = models.identity(item.model, entry, source)
+            identity = models.identity(item.model, {item.model: entry}, source)
             kind = _checkpoint(path)
             given[kind] = Source(type=kind, path=model, model=item.model)
         if item.data is not None:

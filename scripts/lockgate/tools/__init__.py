@@ -13,7 +13,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,8 +80,9 @@ class Handover:
     gives it (`root` resolves relative paths in the configurations). Nothing in it imports
     Lockgate, or names a path of this machine. An evaluation's result is a JSON file with `cells`:
     `task`, `epoch`, `n`, `score`, and what `evaluate` returns. A data generator may have
-    `scaffold(data: dict[str, Any])` for records that are not made yet: one job, `data`, makes
-    them of `data/<design_name>`, as JSON Lines.
+    `scaffold(data: dict[str, Any], root: Path)` for records that are not made yet: one job,
+    `data`, makes them of `data/<design_name>`, as JSON Lines; that file is the built design where
+    `files` has no other.
     """
 
     files: dict[str, str]
@@ -91,6 +92,13 @@ class Handover:
     setup: str = ""
     """Lines of shell that make an environment of the tool's own; where there are any, its
     `versions` are not those of the folder's requirements.txt."""
+    own: dict[str, Path] = field(default_factory=dict)
+    """The user's own files, copied byte by byte: where each goes, and where it is here."""
+    apart: tuple[str, ...] = ()
+    """Files of `files` and `own` that run in the tool's own environment: what they import is not
+    in the folder's requirements.txt."""
+    notes: tuple[str, ...] = ()
+    """What the folder's reader has to know, one sentence each."""
 
 
 class Adapter(Protocol):
@@ -159,7 +167,11 @@ class Trainer(Adapter, Protocol):
 
     One that rounds its optimizer steps in its own way also has `steps(rows, parameters)`: all
     optimizer steps over that many rows with the `training.parameters`. Without it, they are a
-    ceiling in each epoch. One that can start several processes for a run has `processes(config)`:
+    ceiling in each epoch. One that does not save at each epoch's end and every `checkpoint_steps`
+    has `saves(steps, parameters)`: how often, in so many steps. One that may take other rows than
+    it is given has `capped(config, steps)`: what `render` gave, for so many optimizer steps at
+    most, and `caveat(parameters)`: what an estimate from the given rows does not know, or an empty
+    text. One that can start several processes for a run has `processes(config)`:
     how many, each with a batch of its own, for what `render` gave.
     """
 

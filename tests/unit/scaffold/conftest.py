@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockgate import matrix, scaffold, tools
+from lockgate import jobs, matrix, scaffold, tools
 from lockgate.files import digest, write_json, write_text, write_yaml
 
 
@@ -48,6 +48,13 @@ class Built:
     def result(self, name, content):
         write_json(self.results / name, content)
 
+    def assemble(self, records):
+        """The data, as the pipeline makes it of these records."""
+        made = {"records": records, "seconds": 0.0, "versions": {}, "peak_memory_mb": 1}
+        write_json("0.json", made)
+        spec = self.results / "build/data/data.yaml"
+        jobs.assemble(spec, [Path("0.json")], "name", self.results / "data")
+
     def hand_over(self):
         """The folder; the notes are in `notes`."""
         folder, self.notes = scaffold.write(Path(self.project.source), Path("out/folder"))
@@ -58,6 +65,20 @@ class Built:
 def built(project):
     """The example experiment with its own model, built."""
     return Built(project).build()
+
+
+@pytest.fixture
+def generated():
+    """Changes of the configuration: its records are not there, a design makes them."""
+    column = {"column_type": "sampler", "sampler_type": "uniform"}
+    between = {"params": {"low": 0, "high": 99}}
+    return {
+        "data__tool": "data_designer",
+        "data__files": None,
+        "data__design": {"columns": [{"name": name, **column, **between} for name in ("a", "b")]},
+        "data__records": 40,
+        "data__rows": {"prompt": "{{ a }} or {{ b }}?", "completion": "{{ b }}"},
+    }
 
 
 @pytest.fixture(scope="session")

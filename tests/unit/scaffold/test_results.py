@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lockgate import environments
 from lockgate.files import read_json
 from lockgate.tools import get
 from tiny_model import make_tiny_model
@@ -117,13 +116,12 @@ def test_training_and_evaluation_are_the_same_without_lockgate(built, model, alo
 
 
 @pytest.mark.slow
-def test_training_in_an_own_environment_is_the_same_without_lockgate(built, model, alone):
-    if environments.state("torchtune") != "ready":
-        pytest.skip("lockgate env create torchtune")
+def test_training_in_an_own_environment_is_the_same_without_lockgate(
+    tune_environment, built, model, alone
+):
     changes = {**CHANGES, "training__tool": "torchtune", "evaluation__epochs": "last"}
     folder = built.build(**changes).hand_over()
-    python = environments.python("torchtune")
-    environment = {**alone, "MODEL_TINY": str(model), "TUNE_PYTHON": str(python)}
+    environment = {**alone, "MODEL_TINY": str(model), "TUNE_PYTHON": str(tune_environment)}
     command = ["bash", str(folder / "run.sh")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

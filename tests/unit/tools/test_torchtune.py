@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from lockgate import environments
+from lockgate import environments, preview
 from lockgate.config.training import Parameters
+from lockgate.documents import RECIPE_VERSION
 from lockgate.errors import LockgateError
+from lockgate.files import digest, write_json, write_yaml
 from lockgate.tools import get
 from lockgate.tools.torchtune import architectures, options
 from tiny_model import make_tiny_model
@@ -157,6 +159,62 @@ def test_own_files_shape_the_configuration(tmp_path: Path, monkeypatch: pytest.M
         TUNE.train(before, tmp_path, tmp_path, None, tmp_path / "out")
 
 
+def test_every_component_and_what_it_imports_shape_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "own/__init__.py": "",
+        "own/loss.py": "from own.parts import weight\n",
+        "own/parts.py": "weight = 1\n",
+        "own/inner.py": "",
+        "recipes/train.py": "import helper\n",
+        "recipes/helper.py": "",
+        "helper.py": "",
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    extra = {
+        "recipe": "recipes/train.py",
+        "loss": {"_component_": "own.loss.Loss"},
+        "optimizer": {"parts": [{"_component_": "own.inner.Part"}]},
+    }
+    before = rendered(extra=extra)
+    found = ["own/__init__.py", "own/inner.py", "own/loss.py", "own/parts.py"]
+    # beside the recipe comes first, as where Python runs a file
+    assert list(before["recipe"]["files"]) == [*found, "recipes/helper.py", "recipes/train.py"]
+    (tmp_path / "own" / "parts.py").write_text("weight = 2\n")
+    assert rendered(extra=extra) != before
+    (tmp_path / "own" / "parts.py").write_text("weight = (\n")
+    with pytest.raises(LockgateError, match="line 1") as caught:
+        rendered(extra=extra)
+    assert caught.value.where == "own/parts.py"
+
+
+def test_another_environment_makes_another_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rendered()
+    shutil.copytree(environments.REQUIREMENTS, tmp_path / "envs")
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path / "envs")
+    assert rendered() == before
+    with open(tmp_path / "envs" / "torchtune.txt", "a") as file:
+        file.write("colorama==0.4.6\n")
+    assert rendered() != before
+
+
+def test_it_saves_once_an_epoch() -> None:
+    parameters = Parameters(epochs=3, checkpoint_steps=10).model_dump()
+    assert TUNE.saves(100, parameters) == 3
+
+
+def test_only_a_dataset_of_ones_own_is_not_measured() -> None:
+    assert TUNE.caveat({"extra": None}) == TUNE.caveat({"extra": {"compile": True}}) == ""
+    assert "are not measured" in TUNE.caveat({"extra": {"dataset": {"_component_": "a.B"}}})
+
+
 def test_steps_leave_out_rows_that_do_not_fill_one() -> None:
     parameters = Parameters(epochs=2, batch_size=4, gradient_accumulation=2).model_dump()
     assert [TUNE.steps(rows, parameters) for rows in (7, 8, 17)] == [0, 2, 4]
@@ -250,14 +308,6 @@ def test_a_missing_environment_is_told_with_its_command(
 # --- what runs in the environment
 
 
-@pytest.fixture(scope="session")
-def environment() -> None:
-    """The environment, made by the documented command where it is not there."""
-    if environments.state("torchtune") != "ready":
-        command = [Path(sys.executable).with_name("lockgate"), "env", "create", "torchtune"]
-        subprocess.run(command, check=True)
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny"
@@ -312,7 +362,7 @@ def measured(base: Path, adapter: Path, rows: Path) -> float:
     ],
 )
 def test_validation_names_what_the_recipe_does_not_know(
-    environment: None, extra: dict[str, Any], message: str
+    tune_environment: Path, extra: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(LockgateError, match=message) as caught:
         TUNE.validate(rendered(extra=extra))
@@ -320,7 +370,7 @@ def test_validation_names_what_the_recipe_does_not_know(
 
 
 @pytest.mark.slow
-def test_validation_accepts_what_the_recipe_knows(environment: None) -> None:
+def test_validation_accepts_what_the_recipe_knows(tune_environment: Path) -> None:
     TUNE.validate(rendered(extra={"optimizer": {"betas": [0.9, 0.95]}, "low_cpu_ram": True}))
     TUNE.validate(rendered(method="full", lr_scheduler="cosine", learning_rate=1e-5))
     TUNE.validate(rendered(extra={"nproc_per_node": 2, "fsdp_cpu_offload": True}))
@@ -329,7 +379,7 @@ def test_validation_accepts_what_the_recipe_knows(environment: None) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["linear", "cosine"])
 def test_all_weights_learn_exactly_as_with_the_other_trainer(
-    environment: None, base: Path, tmp_path: Path, scheduler: str
+    tune_environment: Path, base: Path, tmp_path: Path, scheduler: str
 ) -> None:
     """One batch holds all rows, so that the order of the rows decides nothing."""
     rows, held_out = write_rows(tmp_path / "train.jsonl", 12), write_rows(tmp_path / "v.jsonl", 4)
@@ -347,7 +397,7 @@ def test_all_weights_learn_exactly_as_with_the_other_trainer(
 
 @pytest.mark.slow
 def test_an_adapter_learns_like_that_of_the_other_trainer(
-    environment: None, base: Path, tmp_path: Path
+    tune_environment: Path, base: Path, tmp_path: Path
 ) -> None:
     """The first loss is the same; then the adapters differ by their random beginnings."""
     rows = write_rows(tmp_path / "train.jsonl", 12)
@@ -371,7 +421,7 @@ def test_an_adapter_learns_like_that_of_the_other_trainer(
     ],
 )
 def test_an_adapter_gives_with_peft_the_loss_that_torchtune_logged(
-    environment: None, base: Path, tmp_path: Path, kind: str, changes: dict[str, Any]
+    tune_environment: Path, base: Path, tmp_path: Path, kind: str, changes: dict[str, Any]
 ) -> None:
     model = of_family(base, tmp_path / "model", kind, **changes)
     rows = write_rows(tmp_path / "train.jsonl", 12)
@@ -388,7 +438,7 @@ def test_an_adapter_gives_with_peft_the_loss_that_torchtune_logged(
 
 @pytest.mark.slow
 def test_full_training_in_bfloat16_writes_whole_models(
-    environment: None, base: Path, tmp_path: Path
+    tune_environment: Path, base: Path, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -405,16 +455,8 @@ def test_full_training_in_bfloat16_writes_whole_models(
     assert not list(model.glob("*.pt")) and not (tmp_path / "out" / "work").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_killed_run_continues_after_its_last_complete_epoch(
-    environment: None, base: Path, tmp_path: Path, method: str
-) -> None:
-    """With the same weights in the end: optimizer and learning rate go on where they were."""
-    rows = write_rows(tmp_path / "train.jsonl", 16)
-    config = rendered(method=method, learning_rate=1e-3, weight_decay=0.01, warmup_steps=2)
-    whole = TUNE.train(config, base, rows, None, tmp_path / "whole")
-    out = tmp_path / "out"
+def killed(config: dict[str, Any], base: Path, rows: Path, out: Path, lines: int) -> None:
+    """Begin a training in `out`, and kill it when its metrics have so many lines."""
     code = f"""
         import json
         from pathlib import Path
@@ -425,11 +467,24 @@ def test_a_killed_run_continues_after_its_last_complete_epoch(
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
     metrics = out / "work" / "metrics.jsonl"
-    while not metrics.exists() or len(metrics.read_text().splitlines()) < 6:
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < lines:
         assert process.poll() is None
         time.sleep(0.005)
     process.kill()
     process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_killed_run_continues_after_its_last_complete_epoch(
+    tune_environment: Path, base: Path, tmp_path: Path, method: str
+) -> None:
+    """With the same weights in the end: optimizer and learning rate go on where they were."""
+    rows = write_rows(tmp_path / "train.jsonl", 16)
+    config = rendered(method=method, learning_rate=1e-3, weight_decay=0.01, warmup_steps=2)
+    whole = TUNE.train(config, base, rows, None, tmp_path / "whole")
+    out = tmp_path / "out"
+    killed(config, base, rows, out, 6)
     assert (out / "work" / "epoch-0").is_dir() and not list(out.glob("epoch-*"))
     # what a kill within a save leaves: it is no epoch
     (out / "work" / ".epoch-1.tmp" / "epoch_1").mkdir(parents=True, exist_ok=True)
@@ -473,7 +528,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_a_recipe_of_ones_own_by_its_path_in_two_processes(
-    environment: None, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tune_environment: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()
@@ -491,6 +546,29 @@ def test_a_recipe_of_ones_own_by_its_path_in_two_processes(
     assert measured(base, adapter, rows) < losses(result)[0] - 0.5
     with pytest.raises(LockgateError, match="no option 'greetings'"):
         TUNE.validate(rendered(extra={"recipe": "own/my_recipe.py", "greetings": "hello"}))
+
+
+@pytest.mark.slow
+def test_a_copied_recipe_runs_though_it_has_the_name_of_its_original(
+    tune_environment: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    name = "lora_finetune_single_device"
+    tune = tune_environment.with_name("tune")
+    subprocess.run([tune, "cp", name, f"recipes/{name}.py"], check=True)
+    copy = tmp_path / "recipes" / f"{name}.py"
+    copy.write_text(f"import helper\nprint('the copy runs,', helper.word)\n{copy.read_text()}")
+    (tmp_path / "recipes" / "helper.py").write_text("word = 'with its helper'\n")
+    (tmp_path / "helper.py").write_text("word = 'with another'\n")
+    rows = write_rows(tmp_path / "train.jsonl", 8)
+    config = rendered(epochs=1, extra={"recipe": f"recipes/{name}.py"})
+    assert list(config["recipe"]["files"]) == ["recipes/helper.py", f"recipes/{name}.py"]
+    TUNE.validate(config)
+    result = TUNE.train(config, base, rows, None, tmp_path / "out")
+    assert "the copy runs, with its helper" in (tmp_path / "out" / "tune.log").read_text()
+    plain = TUNE.train(rendered(epochs=1), base, rows, None, tmp_path / "plain")
+    assert losses(result) == losses(plain)
 
 
 OWN_ROWS = '''
@@ -512,7 +590,7 @@ class Again(Dataset):
 
 @pytest.mark.slow
 def test_a_dataset_of_ones_own_by_its_dotted_path(
-    environment: None, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tune_environment: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()
@@ -530,7 +608,66 @@ def test_a_dataset_of_ones_own_by_its_dotted_path(
 
 
 @pytest.mark.slow
-def test_bad_runs_end_with_one_message(environment: None, base: Path, tmp_path: Path) -> None:
+def test_a_killed_run_with_a_dataset_of_ones_own_ends_like_one_that_was_not(
+    tune_environment: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """21 rows: three steps of 6 an epoch, and some that fill no step."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "rows.py").write_text(OWN_ROWS)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    rows = write_rows(tmp_path / "train.jsonl", 7)
+    dataset = {"_component_": "own.rows.Again", "source": "${tokens}", "times": 3}
+    size = {"batch_size": 3, "gradient_accumulation": 2}
+    config = rendered(**size, warmup_steps=2, extra={"dataset": dataset})
+    whole = TUNE.train(config, base, rows, None, tmp_path / "whole")
+    killed(config, base, rows, tmp_path / "out", 5)
+    result = TUNE.train(config, base, rows, None, tmp_path / "out")
+    assert result["resumed_from_step"] in (3, 6) and result["steps"] == whole["steps"] == 9
+    assert losses(result) == losses(whole)
+    assert [one["step"] for one in result["checkpoints"]] == [3, 6, 9]
+    assert not list((tmp_path / "out").rglob("step.json"))
+    # the preview takes some steps of it
+    few = TUNE.train(TUNE.capped(config, 2), base, rows, None, tmp_path / "few")
+    assert few["steps"] == 2 * 3
+    with pytest.raises(LockgateError, match="21 rows of the dataset do not fill one .* step of 24"):
+        large = rendered(batch_size=24, extra={"dataset": dataset})
+        TUNE.train(large, base, rows, None, tmp_path / "large")
+
+
+@pytest.mark.slow
+def test_the_preview_takes_a_few_steps_of_a_dataset_of_ones_own(
+    tune_environment: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "rows.py").write_text(OWN_ROWS)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    write_rows(tmp_path / "rows.jsonl", 4)
+    dataset = {"_component_": "own.rows.Again", "source": "${tokens}", "times": 30}
+    shape = {"batch_size": 2, "gradient_accumulation": 1, "max_length": 64}
+    document = {
+        "recipe_version": RECIPE_VERSION,
+        "shape": "few",
+        "model": {"name": "tiny"},
+        "tool": "torchtune",
+        "config": rendered(**shape, epochs=1, extra={"dataset": dataset}),
+        **shape,
+    }
+    write_yaml("smoke/few.yaml", document)
+    write_json("model.json", {"path": str(base), "digest": "0"})
+    approved = {"gate": "plan", "items": [f"smoke/few:{digest(document)}"]}
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(approved) + "\n")
+    paths = [Path(name) for name in ("smoke/few.yaml", "model.json", "rows.jsonl", "ledger.jsonl")]
+    preview.preview_train(*paths, 1, Path("out/few.json"))
+    losses = json.loads(Path("out/few.json").read_text())["losses"]
+    assert len(losses) == preview.TIMED_STEPS
+    (longest,) = Path("out/few").glob("*/longest/result.json")
+    assert json.loads(longest.read_text())["steps"] == preview.LONGEST_STEPS
+
+
+@pytest.mark.slow
+def test_bad_runs_end_with_one_message(tune_environment: Path, base: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "train.jsonl", 3)
     with pytest.raises(LockgateError, match="3 rows do not fill one optimizer step of 8"):
         few = rendered(batch_size=4, gradient_accumulation=2)
@@ -548,7 +685,7 @@ def test_bad_runs_end_with_one_message(environment: None, base: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_the_distributed_recipe_asks_for_gpus(
-    environment: None, base: Path, tmp_path: Path
+    tune_environment: Path, base: Path, tmp_path: Path
 ) -> None:
     from lockgate.tools.torchtune import command
 
@@ -560,7 +697,7 @@ def test_the_distributed_recipe_asks_for_gpus(
 
 
 @pytest.mark.slow
-def test_long_rows_are_cut_and_counted(environment: None, base: Path, tmp_path: Path) -> None:
+def test_long_rows_are_cut_and_counted(tune_environment: Path, base: Path, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "train.jsonl", 4)
     with open(path, "a") as file:
         file.write(json.dumps({"prompt": "Which team?", "completion": "blue " * 200}) + "\n")
@@ -573,7 +710,7 @@ def test_long_rows_are_cut_and_counted(environment: None, base: Path, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["peft/torchtune", "sft/torchtune"])
 def test_its_steps_run_by_themselves(
-    environment: None, base: Path, tmp_path: Path, step: str
+    tune_environment: Path, base: Path, tmp_path: Path, step: str
 ) -> None:
     write_rows(tmp_path / "rows.jsonl", 8)
     place = Path(__file__).parents[3] / "workflow" / "catalog" / step

@@ -2,8 +2,8 @@
 
     python make_rows.py data/records.jsonl
 
-How is in data/rows.yaml: the templates, the shares of the splits and the seed. Rows with nearly the
-same prompt stay in one split.
+How is in data/rows.yaml: the templates, the shares of the splits, the seed, and what runs have of
+their own. Rows with nearly the same prompt stay in one split.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lockgate.data import project, revise
+from lockgate.data import own_rows, project
 from lockgate.errors import entry
 from lockgate.files import read_jsonl, read_yaml, write_jsonl
 from lockgate.splits import split
@@ -26,13 +26,13 @@ def main() -> None:
     settings = read_yaml("data/rows.yaml")
     rows = project(read_jsonl(options.records), settings["rows"], str(options.records))
     splits = split(rows, settings["splits"], settings["seed"], settings["similarity"])
-    folders = {"data": {"rows": {}, "train_rows": None}, **settings["folders"]}
-    for folder, own in folders.items():
-        for name, part in splits.items():
-            made = revise(part, own["rows"], folder)
-            made = made[: own["train_rows"]] if name == "train" else made
-            write_jsonl(Path(folder) / f"{name}.jsonl", made)
-            print(f"{folder}/{name}.jsonl: {len(made)} rows")
+    folders = {"data": splits}
+    for folder, own in settings["folders"].items():
+        folders[folder] = dict(own_rows(own, splits, "data/rows.yaml"))
+    for folder, parts in folders.items():
+        for name, part in parts.items():
+            write_jsonl(Path(folder) / f"{name}.jsonl", part)
+            print(f"{folder}/{name}.jsonl: {len(part)} rows")
 
 
 if __name__ == "__main__":

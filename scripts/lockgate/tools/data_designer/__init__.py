@@ -114,8 +114,8 @@ class DataDesigner:
         tool = Command(work / "home", endpoint, work / "create.log")
         return records.create(tool, design, wanted, seed, shard, shards, work)
 
-    def scaffold(self, data: dict[str, Any]) -> Handover:
-        return scaffold.scaffold(data, self.design_name)
+    def scaffold(self, data: dict[str, Any], root: Path) -> Handover:
+        return scaffold.scaffold(data, self.design_name, root)
 
 
 def _check_design(data: dict[str, Any]) -> None:

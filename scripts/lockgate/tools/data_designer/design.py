@@ -110,7 +110,7 @@ def complete(data: dict[str, Any], root: Path) -> dict[str, Any]:
             )
     if models:
         design["model_configs"] = models
-    source = _seed_source(design)
+    source = seed_source(design)
     if source is not None:
         source["path"] = str(root / source["path"])
     return design
@@ -121,7 +121,7 @@ def inputs(data: dict[str, Any], root: Path) -> list[Path]:
     found = []
     if data.get("script"):
         found.append((root / data["script"], "data.script"))
-    source = _seed_source(data.get("design") or {})
+    source = seed_source(data.get("design") or {})
     if source is not None:
         path = root / source["path"]
         where = "data.design.seed_config.source.path"
@@ -133,6 +133,12 @@ def inputs(data: dict[str, Any], root: Path) -> list[Path]:
                 f"the file {path} does not exist", where=where, hint="correct the path"
             )
     return [path for path, _ in found]
+
+
+def seed_source(design: dict[str, Any]) -> dict[str, Any] | None:
+    """The seed dataset's source, if it is a path on this machine."""
+    source = (design.get("seed_config") or {}).get("source") or {}
+    return source if source.get("path") and source.get("seed_type", "local") != "hf" else None
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:
@@ -219,12 +225,6 @@ def _models(design: dict[str, Any], endpoint: dict[str, Any] | None) -> list[dic
             )
         models.append(filled)
     return models
-
-
-def _seed_source(design: dict[str, Any]) -> dict[str, Any] | None:
-    """The seed dataset's source, if it is a path on this machine."""
-    source = (design.get("seed_config") or {}).get("source") or {}
-    return source if source.get("path") and source.get("seed_type", "local") != "hf" else None
 
 
 def _is_partitioned(design: dict[str, Any]) -> bool:

@@ -105,6 +105,8 @@ def _model(config: dict[str, Any], weights: Path, base: Path, tokenizer: Any) ->
     api.model.generation_config = GenerationConfig(
         eos_token_id=sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None}),
         pad_token_id=tokenizer.eos_token_id,
+        # drawn answers are drawn from all tokens
+        **({"top_k": 0} if config["temperature"] > 0 else {}),
     )
     return model
 

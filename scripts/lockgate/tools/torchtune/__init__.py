@@ -28,6 +28,7 @@ class _Torchtune:
             "max_length": parameters["max_length"],
             "settings": options.settings(run),
             "recipe": options.recipe(parameters),
+            "environment": environments.digest(ENVIRONMENT),
         }
 
     def steps(self, rows: int, parameters: dict[str, Any]) -> int:
@@ -35,6 +36,23 @@ class _Torchtune:
         processes = (parameters.get("extra") or {}).get("nproc_per_node") or 1
         size = parameters["batch_size"] * parameters["gradient_accumulation"] * processes
         return rows // size * parameters["epochs"]
+
+    def saves(self, steps: int, parameters: dict[str, Any]) -> int:
+        """Saves of a run: the recipes save after each epoch and at no other step."""
+        return int(parameters["epochs"])
+
+    def capped(self, config: dict[str, Any], steps: int) -> dict[str, Any]:
+        """A rendered run that takes so many optimizer steps an epoch at most."""
+        return {**config, "most_steps": steps}
+
+    def caveat(self, parameters: dict[str, Any]) -> str:
+        """What an estimate does not know of a run: a dataset of the user's own."""
+        told = "steps and memory are those of the prepared rows: extra.dataset's are not measured"
+        return told if self.own_dataset(parameters) else ""
+
+    def own_dataset(self, parameters: dict[str, Any]) -> bool:
+        """A run is taught by a dataset of the user's own, not by the rows that it is given."""
+        return "dataset" in (parameters.get("extra") or {})
 
     def processes(self, config: dict[str, Any]) -> int:
         """Processes that a rendered run is launched with; each takes a batch of its own."""

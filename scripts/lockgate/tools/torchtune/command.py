@@ -47,7 +47,7 @@ def validate(config: dict[str, Any]) -> None:
         work = Path(directory)
         about = {"model": model, "checkpoint": {"model_type": entry["type"], "permute": True}}
         file = render(config, work, about, work, ["model.safetensors"], "cpu", work, None, 0, 1)
-        done = process.run([str(_tune()), "validate", str(file)], work / "log", environment())
+        done = process.run([str(_tune()), "validate", str(file)], work / "log", _variables(name))
     if done.returncode != 0:
         raise LockgateError(
             f"`tune validate` says: {reason(done.stdout)}",
@@ -68,6 +68,7 @@ def render(
     done: int,
     steps: int | None,
     pad_id: int = 0,
+    size: int | None = None,
 ) -> Path:
     """Write the recipe's configuration, `config.yaml` in `work`.
 
@@ -83,6 +84,8 @@ def render(
         done: optimizer steps in the epochs before.
         steps: optimizer steps in an epoch; None: as many as the user's own dataset fills.
         pad_id: token that pads.
+        size: rows of an optimizer step, which the user's own dataset is cut to a multiple of;
+            None: it is taken as it is.
     """
     settings = dict(config["settings"])
     tokens = work / "tokens.jsonl"
@@ -91,6 +94,17 @@ def render(
         "path": str(tokens),
         "seed": settings["seed"],
     }
+    if "dataset" in settings and size is not None:
+        cut = {
+            "component": settings["dataset"]["_component_"],
+            "size": size,
+            "most": config.get("most_steps"),
+        }
+        settings["dataset"] = {
+            **settings["dataset"],
+            "_component_": "lockgate_torchtune.Whole",
+            "lockgate": cut,
+        }
     loader = jinja2.FileSystemLoader(_PACKAGE)
     template = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -130,17 +144,16 @@ def launch(config: dict[str, Any], file: Path, log: Path) -> None:
     command = [str(_tune()), "run"]
     if recipe["processes"]:
         command += ["--nproc_per_node", str(recipe["processes"])]
-    name = recipe["name"]
-    own = options.own_file(name) if "/" in name or name.endswith(".py") else None
-    # A path is run as a module, which a path from the root cannot be.
-    command += [own.stem if own else name, "--config", str(file)]
+    # By its path a recipe would be run as a module, whose name may be a builtin recipe's.
+    name = "lockgate_recipe" if options.by_path(recipe["name"]) else recipe["name"]
+    command += [name, "--config", str(file)]
     with open(log, "a", encoding="utf-8") as handle:
         handle.write(f"$ {' '.join(command)}\n")
         handle.flush()
         started = handle.tell()
         done = subprocess.run(
             command,
-            env={**os.environ, **environment([own.parent.absolute()] if own else [])},
+            env={**os.environ, **_variables(recipe["name"])},
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=subprocess.STDOUT,
@@ -186,17 +199,6 @@ def check_files(config: dict[str, Any]) -> None:
             )
 
 
-def environment(more: list[Path] | None = None) -> dict[str, str]:
-    """Variables of `tune` beside this process's own: where its components are, and no network."""
-    paths = [_COMPONENT, Path.cwd(), *(more or [])]
-    return {
-        "PYTHONPATH": ":".join(map(str, paths)),
-        "PYTHONNOUSERSITE": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-
-
 def reason(text: str) -> str:
     """The last thing that a program said, from its traceback or its usage."""
     plain = re.sub(r"^\[rank\d+\]:", "", text, flags=re.MULTILINE)
@@ -206,6 +208,20 @@ def reason(text: str) -> str:
     errors = [line for line in lines if re.match(error, line) and "ChildFailedError" not in line]
     said = (errors or lines or ["nothing"])[-1]
     return re.sub(r"\s+", " ", said)[:400]
+
+
+def _variables(recipe: str) -> dict[str, str]:
+    """Variables of `tune` beside this process's own: where components are, and no network."""
+    paths, more = [_COMPONENT, Path.cwd()], {}
+    if options.by_path(recipe):
+        own = Path(recipe).with_suffix(".py").absolute()
+        paths, more = [own.parent, *paths], {"LOCKGATE_RECIPE": str(own)}
+    return more | {
+        "PYTHONPATH": ":".join(map(str, paths)),
+        "PYTHONNOUSERSITE": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
 
 
 def _tune() -> Path:

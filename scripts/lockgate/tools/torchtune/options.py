@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lockgate import imports
 from lockgate.errors import LockgateError
 from lockgate.files import file_digest, read_text
 
@@ -109,7 +111,7 @@ def settings(run: dict[str, Any]) -> dict[str, Any]:
 
 def recipe(parameters: dict[str, Any]) -> dict[str, Any]:
     """The recipe's `name`, its number of `processes` (None: no launcher) and the `files` of the
-    user's own that it and the dataset come from, with their digests.
+    user's own that it and the components come from, with their digests.
 
     Raises:
         LockgateError: if the recipe does not go with the method, or its file is not there.
@@ -125,14 +127,18 @@ def recipe(parameters: dict[str, Any]) -> dict[str, Any]:
     where = f"{KEY}.extra.recipe"
     if not isinstance(name, str) or not name:
         raise LockgateError(f"{name!r} is no recipe", where=where)
-    files: dict[str, str] = {}
+    own: list[Path] = []
+    roots = [Path()]
     if "." in name or "/" in name:
         path = own_file(name)
-        if path is None and ("/" in name or name.endswith(".py")):
+        if path is None and by_path(name):
             raise LockgateError(
                 f"there is no file {name}", where=where, hint="paths start at the project"
             )
-        files |= {str(path): file_digest(path)} if path else {}
+        if path and by_path(name):
+            own, roots = [path], [path.parent, *roots]
+        else:
+            own = imports.of_name(name, roots)
     elif name not in (single, distributed):
         near = difflib.get_close_matches(name, (single, distributed), 1)
         raise LockgateError(
@@ -157,16 +163,37 @@ def recipe(parameters: dict[str, Any]) -> dict[str, Any]:
                 where=f"{KEY}.extra.{section}._component_",
                 hint="give the dotted path of a class or function",
             )
-        path = own_file(component.rpartition(".")[0]) if component else None
-        files |= {str(path): file_digest(path)} if path else {}
-    return {"name": name, "processes": processes, "files": files}
+    for component in _components(extra):
+        own += imports.of_name(component, roots)
+    found = imports.with_imports(own, roots)
+    return {
+        "name": name,
+        "processes": processes,
+        "files": {str(path): file_digest(path) for path in sorted(found)},
+    }
+
+
+def _components(value: Any) -> Iterator[str]:
+    """Each `_component_` anywhere in the user's options."""
+    if isinstance(value, dict):
+        named = value.get("_component_")
+        if isinstance(named, str):
+            yield named
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        yield from _components(one)
 
 
 def own_file(name: str) -> Path | None:
     """File of the project that a path or a dotted module name means; None: not the project's."""
-    path = Path(name) if "/" in name or name.endswith(".py") else Path(*name.split("."))
+    path = Path(name) if by_path(name) else Path(*name.split("."))
     path = path.with_suffix(".py") if path.suffix != ".py" else path
     return path if path.is_file() else None
+
+
+def by_path(name: str) -> bool:
+    """Whether a recipe is named by its path, in place of a name or a dotted path."""
+    return "/" in name or name.endswith(".py")
 
 
 def options_of(source: Path) -> set[str]:

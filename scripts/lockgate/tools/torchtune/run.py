@@ -102,9 +102,7 @@ def _train(
     epochs = settings["epochs"]
     done = _epochs(work)
     entries = _metrics(work)
-    if done and steps is None:
-        steps = max(entry["step"] for entry in entries) // done  # the user's own rows
-    resumed = done * (steps or 0)
+    resumed = read_json(work / f"epoch-{done - 1}" / "step.json")["step"] if done else 0
     # Of an epoch that a kill cut short nothing is kept.
     entries = [entry for entry in entries if entry["step"] <= resumed]
     began, saving = started, 0.0
@@ -113,7 +111,7 @@ def _train(
         weights = sorted(path.name for path in base.glob("*.safetensors"))
         resume = work / f"epoch-{done - 1}" if done else None
         file = command.render(
-            config, work, about, base, weights, device, train, resume, resumed, steps, pad_id
+            config, work, about, base, weights, device, train, resume, resumed, steps, pad_id, size
         )
         command.launch(config, file, work / "tune.log")
         saving = sum(entry["saving"] for entry in _lines(work) if "saving" in entry)
@@ -231,7 +229,7 @@ def _export(source: Path, target: Path, base: Path, config: dict[str, Any]) -> N
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     lora = config["method"] == "lora"
-    left = shutil.ignore_patterns("*.pt", *(_NOT_OF_ADAPTERS if lora else ()))
+    left = shutil.ignore_patterns("*.pt", "step.json", *(_NOT_OF_ADAPTERS if lora else ()))
     shutil.copytree(source, temporary, ignore=left, copy_function=_link)
     if lora:
         note = read_json(temporary / "adapter_config.json")

@@ -32,12 +32,18 @@ def scaffold(runs: list[PlainRun], root: Path) -> Handover:
     # there it is an environment that Lockgate made
     own = ("lockgate.environments", "python", "own_python")
     files = {"train.py": flatten(_PACKAGE / "program.py", instead=own)}
-    for name in ("architectures.toml", "config.yaml.j2", "component/lockgate_torchtune.py"):
+    for name in (
+        "architectures.toml",
+        "config.yaml.j2",
+        "component/lockgate_torchtune.py",
+        "component/lockgate_recipe.py",
+    ):
         files[name] = read_text(_PACKAGE / name)
     pinned = environments.REQUIREMENTS / f"{_ENVIRONMENT}.txt"
     lines = read_text(pinned).splitlines(keepends=True)
     files["requirements-torchtune.txt"] = "".join(one for one in lines if one[0] != "#")
     jobs = {}
+    users: dict[str, Path] = {}
     for run in runs:
         files[run.path] = _HEADER + yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True)
         for path in run.config["recipe"]["files"]:
@@ -47,7 +53,7 @@ def scaffold(runs: list[PlainRun], root: Path) -> Handover:
                     where="training.parameters.extra",
                     hint="move it into the project",
                 )
-            files[path] = read_text(root / path)
+            users[path] = root / path
         path, data, out = map(shlex.quote, (run.path, run.data, f"{run.out}/train"))
         jobs[run.name] = Job(
             command=f'"$PYTHON" train.py {path} --model "$MODEL" --data {data} --out {out}',
@@ -58,4 +64,5 @@ def scaffold(runs: list[PlainRun], root: Path) -> Handover:
                 for epoch in range(int(run.config["settings"]["epochs"]))
             ),
         )
-    return Handover(files, jobs, setup=_SETUP)
+    apart = (*(name for name in files if name.startswith("component/")), *users)
+    return Handover(files, jobs, setup=_SETUP, own=users, apart=apart)

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
+from torchtune.config import instantiate
 from torchtune.data import padded_collate_sft
 from torchtune.training import FullModelHFCheckpointer
 from torchtune.training.metric_logging import MetricLoggerInterface
@@ -29,8 +31,9 @@ if sys.platform == "linux":
     # The processes of a distributed recipe end with their launcher, however that ends.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
-_since = {"moment": time.perf_counter(), "tokens": 0, "saving": 0.0}
-"""When the step in progress began, the tokens it was given, and all seconds spent on saving."""
+_since = {"moment": time.perf_counter(), "tokens": 0, "saving": 0.0, "step": 0}
+"""When the step in progress began, the tokens it was given, all seconds spent on saving, and the
+optimizer steps that are done."""
 
 
 class Rows(Dataset):  # type: ignore[type-arg]
@@ -48,6 +51,35 @@ class Rows(Dataset):  # type: ignore[type-arg]
 
     def __getitem__(self, index: int) -> dict[str, list[int]]:
         return dict(self.rows[index])
+
+
+class Whole(Dataset):  # type: ignore[type-arg]
+    """The user's own dataset, as far as it fills optimizer steps.
+
+    Micro-batches that do not fill a step would leak into the next epoch, or get lost in a stop.
+
+    Args:
+        tokenizer: what the recipe gives a dataset.
+        lockgate: `component`, the dotted path of the user's own; `size`, rows of an optimizer
+            step; `most`, so many steps at most (None: all).
+        arguments: the user's own.
+    """
+
+    def __init__(self, tokenizer: Any, lockgate: dict[str, Any], **arguments: Any) -> None:
+        own = OmegaConf.create({"_component_": lockgate["component"], **arguments})
+        self.rows: Any = instantiate(own, tokenizer)
+        size, most = lockgate["size"], lockgate["most"]
+        steps = len(self.rows) // size
+        if not steps:
+            said = f"{len(self.rows)} rows of the dataset do not fill one optimizer step of {size}"
+            raise ValueError(said)
+        self.count = size * (steps if most is None else min(steps, most))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
 
 
 class Padding:
@@ -104,6 +136,7 @@ class Metrics(MetricLoggerInterface):  # type: ignore[misc]
 
     def __init__(self, path: str, done: int) -> None:
         self.step, self.file = done, open(path, "a", encoding="utf-8")  # noqa: SIM115
+        _since["step"] = done
 
     def log_dict(self, payload: Any, step: int) -> None:
         now = time.perf_counter()
@@ -120,7 +153,7 @@ class Metrics(MetricLoggerInterface):  # type: ignore[misc]
                 "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 1e6),
             }
         )
-        _since.update(moment=now, tokens=0)
+        _since.update(moment=now, tokens=0, step=self.step)
         if not math.isfinite(loss):
             sys.exit(f"the loss at step {self.step} is not a finite number")
 
@@ -198,6 +231,7 @@ class Checkpointer(FullModelHFCheckpointer):  # type: ignore[misc]
         made = temporary / f"epoch_{epoch}"
         if intermediate_checkpoint:
             os.replace(temporary / "recipe_state" / "recipe_state.pt", made / "recipe_state.pt")
+        (made / "step.json").write_text(json.dumps({"step": _since["step"]}), encoding="utf-8")
         os.replace(made, final)
         shutil.rmtree(temporary)
         # the optimizer's state is large, and only the newest serves to continue
