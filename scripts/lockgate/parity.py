@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lockgate import cells, data, models, records, tools
+from lockgate import cells, data, lengths, models, records, tools
 from lockgate.errors import LockgateError
 from lockgate.matrix import Matrix
 from lockgate.prompts import asked, inserted, on, tokenize
@@ -79,6 +79,7 @@ def checks(matrix: Matrix) -> list[Check]:
                 found.append((name, good, f"{told}: {compared}", fix))
         if tokenizer is not None:
             found += template_checks(tokenizer, model, list(used))
+            found += lengths.checks(matrix, model, tokenizer)
     for task in matrix.config.evaluation.tasks:
         if task.task is not None:
             told = "its own file may change the prompts of the rows"

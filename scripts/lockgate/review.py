@@ -60,6 +60,15 @@ def write(
             f"WARNING: {repeated} of {len(samples)} sample rows repeat another's prompt. "
             "Fix: more axes of diversity in the design."
         )
+    for one in workloads:
+        counts = one["lengths"] or [whole for whole, _ in tokens[one["run"]]]
+        cut = sum(count > one["max_length"] for count in counts) if one["shape"] else 0
+        if cut:
+            warnings.append(
+                f"WARNING: rows of {one['run']}: {cut} of {len(counts)} are longer than "
+                f"max_length {one['max_length']} and would be cut. Fix: raise it to "
+                f"{max(counts)}, or have shorter rows."
+            )
     by_name = {work["run"]: work for work in workloads}
     most = memory.limit(limits, None)
     walltime = limits["runtime_minutes"] * 60

@@ -276,6 +276,7 @@ def test_rows_of_the_users_file_are_compared_for_tuned_runs_and_control(project,
     assert [record[:2] for record in records] == [
         ("parity of tiny", True),
         ("no date in the prompts of tiny", True),
+        ("rows of tiny fit", False),  # its system prompt takes most of `max_length`
         ("parity of task closeness", None),
     ]
     lines = len(project.records.read_text().splitlines())

@@ -95,3 +95,8 @@ def test_more_hours_than_were_approved_are_a_warning(write):
 def test_prompts_that_repeat_are_a_warning(write):
     (warning,) = write(prompts=("one", "One"))[0]["warnings"]
     assert "1 of 2 sample rows repeat another's prompt" in warning
+
+
+def test_rows_that_would_be_cut_are_a_warning(write):
+    (warning,) = write(prompts=("one two " * 30, "two"))[0]["warnings"]
+    assert "rows of tuned: 1 of 2 are longer than max_length 40 and would be cut" in warning
