@@ -87,9 +87,10 @@ def identity(name: str, known: Mapping[str, Model], source: str) -> str:
 
 
 def _identity(name: str, model: Model, source: str) -> str:
-    if lacking(name, model, source):
+    try:
+        path = locate(name, model, source)
+    except LockgateError:
         return digest({"missing": model.model_dump()})
-    path = locate(name, model, source)
     if path is None:
         return digest({"hub": model.hub, "revision": model.revision})
     files = [path] if path.is_file() else sorted(item for item in path.iterdir() if item.is_file())
