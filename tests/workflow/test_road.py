@@ -145,11 +145,11 @@ def test_killed_while_it_evaluates(smoke: Project) -> None:
     assert smoke.run().closed == "plan"
     smoke.approve("plan")
     directory = smoke.results / "eval" / CONTROL
-    old = {path.name for path in directory.iterdir()}
+    old = set(directory.rglob("*"))
 
     def finished() -> dict[Any, str | None]:
         """Each finished sample of the new logs; its uuid tells whether it was made again."""
-        new = [p for p in directory.iterdir() if p.is_dir() and p.name not in old]
+        new = [p for p in directory.rglob("*") if p.is_dir() and p not in old]
         logs = [read_eval_log(log) for p in new for log in list_eval_logs(str(p))]
         return {
             sample.id: sample.uuid
