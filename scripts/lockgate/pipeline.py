@@ -6,6 +6,7 @@ import atexit
 import re
 import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from lockgate.stages.chain import Chain
 SPLITS = ("train", "validation", "test")
 
 
-class Pipeline:
+class Pipeline(ABC):
     """What both kinds of experiment have in common: the gates, and the one that runs.
 
     Args:
@@ -118,9 +119,9 @@ class Pipeline:
     tables: Mapping[str, str] = {}
     """Further files of the phase plan."""
 
+    @abstractmethod
     def finished(self) -> list[str]:
         """What the open road makes between the gates and the report's page."""
-        raise NotImplementedError
 
     def gate(self, name: str) -> Callable[[Any], list[str]]:
         """Input function of a gated job: no file, but an error where the gate is closed.
@@ -153,6 +154,7 @@ class Pipeline:
                 state = State(state.gate, False, "its new version is approved already", False)
             print(self.gates.message(state), file=sys.stderr, flush=True)
 
+    @abstractmethod
     def interrupted(self) -> None:
         """After a failed job: a word on what there is all the same."""
 
@@ -328,6 +330,10 @@ class ChainPipeline(Pipeline):
         roots = [f"{one.name}={one.root.resolve()}" for one in self.chain.catalogs.catalogs]
         self.environment = {run.ROOTS: ":".join(roots)}
         super().__init__(self.chain, main, dryrun, self.chain.blocked)
+
+    def interrupted(self) -> None:
+        told = "Finished stages are kept: run the same command again once the fault is mended."
+        print(told, file=sys.stderr, flush=True)
 
     def finished(self) -> list[str]:
         return [f"{self.results}/stages/{name}/manifest.json" for name in self.stages]

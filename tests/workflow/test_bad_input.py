@@ -25,7 +25,6 @@ def put(config: dict[str, Any], path: str, value: Any) -> None:
         (("training.parameters.epoch", 2), "training.parameters.epoch", "did you mean 'epochs'"),
         (("data.records", "many"), "data.records", "config/README.md"),
         (("experiment.name", "My Experiment"), "experiment.name", ""),
-        (("models.tiny.path", "models/absent"), "models.tiny.path", "directory"),
         (("data.files", "absent.jsonl"), "data.files", "correct the path"),
         (("training.variables.learning_rate", [1e-3, 1e-3]), "training.variables", "once"),
         (("training.variables.lora_ranks", [4]), "variables.lora_ranks", "did you mean"),
@@ -43,6 +42,14 @@ def test_a_mistake_in_the_configuration(
     assert hint in result.output
     assert "Traceback" not in result.output
     assert not new.results.exists()
+
+
+def test_a_missing_model_is_a_prerequisite(new: Project) -> None:
+    new.edit(lambda config: put(config, "models.tiny.path", "models/absent"))
+    assert new.run().status == 0
+    plan = (new.results / "plan/plan.md").read_text()
+    assert "models/absent" in plan
+    assert not (new.results / "build").exists()
 
 
 def dataset(content: str) -> Callable[[Project], Any]:

@@ -9,7 +9,7 @@ from lockgate import files
 from lockgate.errors import LockgateError
 
 _WRITTEN = re.compile(
-    r"(results|logs|data/(work|home))/|data/(train|validation|test|records)\.jsonl"
+    r"(results|logs|data/(made|tool))/|data/(train|validation|test|records)\.jsonl"
 )
 """What the folder's own commands write, or what is written beside these files."""
 

@@ -36,7 +36,7 @@ def test_two_files_of_one_name_are_refused(contents):
 
 
 @pytest.mark.parametrize(
-    "name", ["results/a.csv", "logs/a", "data/home/a", "data/work/a", "data/train.jsonl"]
+    "name", ["results/a.csv", "logs/a", "data/tool/a", "data/made/a", "data/train.jsonl"]
 )
 def test_a_file_where_the_folder_writes_is_refused(contents, name):
     Path("a").write_text("")

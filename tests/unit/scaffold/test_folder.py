@@ -295,7 +295,7 @@ def test_keys_are_named_and_never_written(built, generated, monkeypatch):
     told = texts(built.build(**changes).hand_over())
     assert "sk-very-secret" not in "".join(told.values())
     assert commands(told["README.md"]).count("export LAB_KEY=...") == 2
-    assert "api_key: LAB_KEY" in told["data/home/model_providers.yaml"]
+    assert "api_key: LAB_KEY" in told["data/tool/model_providers.yaml"]
     assert "openai==" in told["requirements.txt"]
 
 

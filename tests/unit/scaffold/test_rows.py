@@ -73,7 +73,7 @@ def test_rows_that_are_not_made_are_made_by_the_folder(built, generated, alone):
     folder = built.build(**generated).hand_over()
     told = (folder / "README.md").read_text().splitlines()
     assert any(line.startswith("data-designer create data/design.py") for line in told)
-    assert "python make_rows.py data/work/dataset/dataset.jsonl" in told
+    assert "python make_rows.py data/made/dataset/dataset.jsonl" in told
     assert (folder / "data/design.py").read_text() == built.experiment.design
     records = [{"a": n, "b": n + 1} for n in range(40)]
     write_jsonl(folder / "data/records.jsonl", records)

@@ -685,12 +685,9 @@ def test_bad_runs_end_with_one_message(tune_environment: Path, base: Path, tmp_p
 
 @pytest.mark.slow
 def test_the_distributed_recipe_asks_for_gpus(
-    tune_environment: Path, base: Path, tmp_path: Path
+    tune_environment: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lockgate.tools.torchtune import command
-
-    if command.cuda():
-        pytest.skip("there are GPUs here")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     rows = write_rows(tmp_path / "train.jsonl", 8)
     with pytest.raises(LockgateError, match="lora_finetune_distributed needs GPUs"):
         TUNE.train(rendered(extra={"nproc_per_node": 2}), base, rows, None, tmp_path / "out")

@@ -40,20 +40,20 @@ def scaffold(data: dict[str, Any], name: str, root: Path) -> Handover:
         provider["api_key"] = endpoint["api_key_env"]  # the variable's name: the tool reads it
     providers = _HEADER + yaml.safe_dump({"providers": [provider]}, sort_keys=False)
     lines = [
-        'export DATA_DESIGNER_HOME="$PWD/data/home" NEMO_TELEMETRY_ENABLED=false PYTHONHASHSEED=0',
+        'export DATA_DESIGNER_HOME="$PWD/data/tool" NEMO_TELEMETRY_ENABLED=false PYTHONHASHSEED=0',
         f"export LOCKGATE_SEED={seed(data['seed'], 0, 0)}",
         f"data-designer create data/{name} --num-records {data['records']} \\",
-        "  --dataset-name dataset --artifact-path data/work --output-format jsonl --no-tui",
+        "  --dataset-name dataset --artifact-path data/made --output-format jsonl --no-tui",
     ]
     if endpoint and not endpoint.get("url"):
-        lines.insert(0, "# first name the server's address in data/home/model_providers.yaml")
+        lines.insert(0, "# first name the server's address in data/tool/model_providers.yaml")
     if data.get("script"):
         text, own, notes = _of_script(data, name, root)
     else:
         text, own, notes = _of_design(data, root)
-    files = {f"data/{name}": text, "data/home/model_providers.yaml": providers}
+    files = {f"data/{name}": text, "data/tool/model_providers.yaml": providers}
     inputs = (f"data/{name}", *own)
-    job = Job("\n".join(lines), "data/work/dataset/dataset.jsonl", inputs)
+    job = Job("\n".join(lines), "data/made/dataset/dataset.jsonl", inputs)
     return Handover(files, {"data": job}, own=own, notes=notes)
 
 
