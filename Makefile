@@ -1,20 +1,29 @@
-# `make demo` runs the quickstart, `make test` the tests; both set up .venv first.
+# `make demo` runs the quickstart, `make test` the tests, `make cluster` a SLURM cluster to try;
+# all set up .venv first.
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-quick lint clean
+.PHONY: demo cluster test test-quick test-slurm lint clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo.sh
 
+# ACCOUNTING=1: with sacct
+cluster: $(READY)
+	$(BIN)/python tests/slurm/cluster.py $(if $(ACCOUNTING),--accounting)
+
+# two processes: most of a test's time one core is idle
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 test-quick: $(READY)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not slurm"
+
+test-slurm: $(READY)
+	$(BIN)/pytest -m slurm
 
 lint: $(READY)
 	$(BIN)/pytest tests/unit/test_habits.py tests/unit/config/test_reference.py

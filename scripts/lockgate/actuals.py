@@ -19,8 +19,10 @@ FIELDS = [
     "revised_low",
     "revised_high",
     "last_attempt_only",
+    *("slurm_job", "given_memory_mb", "given_minutes", "used_memory", "used_walltime"),
 ]
-"""Columns of estimates.csv; an error is relative to the actual value, 0.5: half too much."""
+"""Columns of estimates.csv; an error is relative to the actual value, 0.5: half too much. What was
+used is a share of what SLURM gave: 0.9 is nearly all of it."""
 
 
 def jobs(
@@ -42,7 +44,9 @@ def jobs(
     Returns:
         For each job `phase`, `run`, `planned` and `revised` (estimates or None), `actual` (of
         each measure, None: not known), `error` (for each source and measure, relative to
-        `actual`), `part` (`actual` holds only the last attempt, and there is no error of time).
+        `actual`), `part` (`actual` holds only the last attempt, and there is no error of time),
+        `slurm` (None: it was no SLURM job; else `job`, `memory_mb`, `minutes`, and the shares
+        used of both, `memory` and `walltime`, each None: not known).
     """
     names = [run["name"] for run in plan["runs"]]
     tuned = [run["name"] for run in plan["runs"] if run["kind"] == "fine-tuned"]
@@ -66,6 +70,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         for source in _SOURCES:
             for end in ("low", "high") if job[source] else ():
                 line[f"{source}_{end}"] = job[source]["seconds"][end]
+        if job["slurm"]:
+            line["slurm_job"] = job["slurm"]["job"]
+            for key in ("memory_mb", "minutes"):
+                line[f"given_{key}"] = job["slurm"][key]
+            for key in ("memory", "walltime"):
+                line[f"used_{key}"] = job["slurm"][key]
         flat.append(line)
     return to_csv(flat, FIELDS)
 
@@ -111,6 +121,26 @@ def _job(
         "actual": actual,
         "error": error,
         "part": part,
+        "slurm": _slurm(told, actual),
+    }
+
+
+def _slurm(told: dict[str, Any], actual: dict[str, Any]) -> dict[str, Any] | None:
+    """What SLURM gave a job, and how much of it was used."""
+    if not told.get("job"):
+        return None
+    given = told["granted"]
+    walltime = given["minutes"] * 60 if given["minutes"] else None
+    pairs = {
+        "memory": (actual["memory_mb"], given["memory_mb"]),
+        "walltime": (actual["seconds"], walltime),
+    }
+    used = {name: round(a / b, 3) if a and b else None for name, (a, b) in pairs.items()}
+    return {
+        "job": told["job"],
+        "memory_mb": given["memory_mb"],
+        "minutes": given["minutes"],
+        **used,
     }
 
 

@@ -1,4 +1,4 @@
-"""The command `lockgate`: what the step catalogs offer, and a step of one's own."""
+"""The command `lockgate`: where an experiment stands, and what the step catalogs offer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lockgate", description="Look into step catalogs.")
+    parser = argparse.ArgumentParser(
+        prog="lockgate", description="Look into experiments and step catalogs."
+    )
     groups = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(group: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -87,12 +89,20 @@ def _parser() -> argparse.ArgumentParser:
     handover = groups.add_parser("scaffold", help=text, description=text)
     handover.set_defaults(run=_scaffold)
     handover.add_argument(
-        "--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE"
-    )
-    handover.add_argument(
         "--into", type=Path, metavar="DIR", help="the folder (none: handover/<experiment>)"
     )
-    for command in (listed, shown, advice, pattern, types):
+    text = "Show where an experiment stands: phases, gates, and each run."
+    standing = groups.add_parser("status", help=text, description=text)
+    standing.set_defaults(run=_status)
+    text = "Cancel jobs of an experiment; what they have saved is kept."
+    ended = groups.add_parser("cancel", help=text, description=text)
+    ended.set_defaults(run=_cancel)
+    ended.add_argument("runs", nargs="*", metavar="RUN", help="runs or stages (none: all jobs)")
+    for command in (handover, standing, ended):
+        command.add_argument(
+            "--configfile", type=Path, default=Path("config/config.yaml"), metavar="FILE"
+        )
+    for command in (listed, shown, advice, pattern, types, standing):
         command.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
@@ -204,6 +214,30 @@ def _scaffold(options: argparse.Namespace) -> None:
         print(f"Note: {note}", file=sys.stderr)
     print(folder)
     print("Its README.md says how to run it.", file=sys.stderr)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from lockgate import status, status_text
+
+    told = status.collect(status.read(options.configfile), options.configfile)
+    if options.json:
+        show.print_json(told)
+        return
+    status_text.write(told)
+
+
+def _cancel(options: argparse.Namespace) -> None:
+    from lockgate import cancel, status
+
+    told, acted = cancel.cancel(status.read(options.configfile), options.runs)
+    for line in told or ["Nothing of this experiment runs or waits in a queue."]:
+        print(line)
+    if acted:
+        print(
+            "A Snakemake that runs reports these jobs as failed and goes on with the others; what\n"
+            "was cancelled begins again in its next call.",
+            file=sys.stderr,
+        )
 
 
 def _create_environment(options: argparse.Namespace) -> None:

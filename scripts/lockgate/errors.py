@@ -27,6 +27,18 @@ class LockgateError(Exception):
         super().__init__("\n".join(lines))
 
 
+class Stopped(LockgateError):
+    """A job that was told to stop, and saved what it had: run again, it continues from there."""
+
+
+class OutOfGpuMemory(LockgateError):
+    """A training whose micro-batch does not fit into the GPU's memory."""
+
+
+STATUS_STOPPED = 75
+"""Exit status of a job that was stopped: EX_TEMPFAIL of sysexits.h."""
+
+
 def log_to(path: str) -> None:
     """Send what a light job prints to its rule's log file; the job ends with Snakemake."""
     die_with_parent()
@@ -42,6 +54,6 @@ def entry(main: Callable[..., Any]) -> Callable[..., Any]:
             return main(*args, **kwargs)
         except LockgateError as error:
             print(f"ERROR: {error}", file=sys.stderr, flush=True)
-            sys.exit(1)
+            sys.exit(STATUS_STOPPED if isinstance(error, Stopped) else 1)
 
     return wrapped

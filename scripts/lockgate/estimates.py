@@ -13,7 +13,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from lockgate import data, memory, tools
+from lockgate import data, memory, offers, tools
 from lockgate.cells import tasks
 from lockgate.documents import own_rows
 from lockgate.matrix import Matrix
@@ -155,13 +155,18 @@ def memory_warnings(
 ) -> list[tuple[str, str, str]]:
     """Jobs that need more memory than they have: the job, what was compared, what mends it."""
     models = {item["name"]: item for item in resources["resources"] if item.get("kind") == "model"}
-    limits = memory.limit(matrix.config.resources.model_dump(), resources["machine"])
+    asked, machine = matrix.config.resources, resources["machine"]
+    partition = offers.chosen(asked, machine)
+    limits = memory.limit(asked.model_dump(), machine, partition.memory_mb if partition else None)
+    more = "raise resources.memory_mb"
+    if partition and asked.memory_mb is None:
+        more = "a partition whose nodes have more memory"
     found = []
     for item in rows:
         if item["run"] is None:
             continue
         run = matrix.runs[item["run"]]
-        told = memory.advice(item, workload(run, matrix), models.get(run.model), limits)
+        told = memory.advice(item, workload(run, matrix), models.get(run.model), limits, more)
         found += [(f"{item['phase']} {run.name}", *told)] if told else []
     return found
 

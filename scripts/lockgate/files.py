@@ -115,6 +115,17 @@ def read_jsonl(path: Path | str, where: str = "") -> list[dict[str, Any]]:
     return rows
 
 
+def tail(path: Path | str, lines: int) -> list[str]:
+    """The last lines of a log that are not empty; none where there is no file."""
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(max(0, handle.seek(0, 2) - 64_000))
+            text = handle.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+
+
 @contextmanager
 def locked(path: Path | str, what: str = "", hint: str = "") -> Iterator[None]:
     """Hold an exclusive lock on a file for as long as the block runs.

@@ -21,6 +21,7 @@ from lockgate.files import digest, file_digest, locked, read_json, read_yaml
 ORDER = ("plan", "preview")
 DOCUMENTS = {"plan": "plan/plan.json", "preview": "preview/review.json"}
 HOURS = "compute hours up to"
+UNWRITTEN, OUTDATED = "it is not written yet", "it has to be written again first"
 PAGES = {"plan": "plan/plan.html", "preview": "preview/review.html"}
 
 
@@ -87,7 +88,7 @@ class Gates:
         document = self._read(gate)
         if gate == "plan" and (document or {}).get("fingerprint") != self.fingerprint:
             known = needed <= recorded
-            reason = "it has to be written again first" if document else "it is not written yet"
+            reason = OUTDATED if document else UNWRITTEN
             return State(gate, False, reason, to_approve=not known)
         if document is not None:
             # what only the document knows: an estimate beyond the approved one
@@ -95,9 +96,9 @@ class Gates:
         if needed <= recorded:
             return State(gate, True)
         if document is None:
-            return State(gate, False, "it is not written yet")
+            return State(gate, False, UNWRITTEN)
         if not needed <= recorded | set(document["covers"]):
-            return State(gate, False, "it has to be written again first")
+            return State(gate, False, OUTDATED)
         fault = self._fault(gate)
         return State(gate, not fault, fault)
 

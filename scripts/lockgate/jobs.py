@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, process, splits, tools
+from lockgate import attempts, cluster, data, launch, process, splits, tools
 from lockgate.documents import RECIPE_VERSION
 from lockgate.errors import LockgateError
 from lockgate.files import (
     digest,
     file_digest,
-    locked,
     read_json,
     read_jsonl,
     read_yaml,
@@ -27,7 +27,8 @@ ROOT = Path(".")
 
 
 def arguments(description: str | None, *names: str) -> dict[str, Any]:
-    """Command line of a job: `--name PATH` for each name, and the number of threads.
+    """Command line of a job: `--name PATH` for each name, the number of threads, which attempt it
+    is, and the `--world` of a training that may be spread.
 
     Also asks to die with the parent and limits the threads, before anything heavy is imported.
     """
@@ -41,7 +42,14 @@ def arguments(description: str | None, *names: str) -> dict[str, Any]:
             required=True,
             nargs="*" if name in ("models", "weights") else None,
         )
+    parser.add_argument("--attempt", type=int, default=1)
+    parser.add_argument("--world", type=int, nargs=2, metavar=("NODES", "GPUS"), default=(1, 0))
     parsed = vars(parser.parse_args())
+    process.granted.nodes, process.granted.gpus = parsed.pop("world")
+    process.granted.attempt = parsed.pop("attempt")
+    number = cluster.job_id()
+    if number:
+        process.granted.memory_mb, process.granted.minutes = cluster.given(number)
     process.die_with_parent()
     process.limit_threads(parsed.get("threads", 1))
     process.watch_memory()
@@ -152,7 +160,7 @@ def generate_data(
     }
     work = out.parents[1] / "work" / digest([made, weights]) / f"shard-{shard}"
     with (
-        locked(work / ".lock", f"shard {shard} is being made", "wait for the other job"),
+        attempts.attempt(out, name, f"shard {shard} is being made"),
         data.endpoint(document, manifests, threads, work / "server.log") as running,
     ):
         records = adapter.generate(design, document, shard, running, work)
@@ -192,40 +200,53 @@ def train_run(
     versions = adapter.versions()
     key = digest([document, manifest["digest"], file_digest(train), file_digest(validation)])
     work = out.parent / key
-    with locked(work / ".lock", f"run {document['run']} is being trained", "wait for it"):
+    name = item(spec, document)
+    with attempts.attempt(out, name, f"run {document['run']} is being trained") as earlier:
         train, validation = _own_rows(document, train, validation, test, work)
-        result = adapter.train(document["config"], Path(manifest["path"]), train, validation, work)
-    checkpoints = [
-        {**checkpoint, "path": f"{key}/{checkpoint['path']}"}
-        for checkpoint in result["checkpoints"]
-    ]
-    kept = [out.parent / checkpoint["path"] for checkpoint in checkpoints]
-    seconds = {**result["seconds"], "total": process.seconds()}
-    write_json(
-        out,
-        {
-            "run": document["run"],
-            "kind": "fine-tuned",
-            "item": item(spec, document),
-            "digest": key,
-            "model": {name: manifest[name] for name in ("name", "digest", "path")},
-            "tool": document["tool"],
-            "method": "lora" if checkpoints[-1]["adapter"] else "full",
-            "versions": versions,
-            **result,
-            "checkpoints": checkpoints,
-            "seconds": {name: round(value, 2) for name, value in seconds.items()},
-            "peak_memory_mb": round(process.peak_memory_mb()),
-            "disk_mb": round(sum(map(process.disk_mb, kept)), 1),
-            **_machine(threads),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        },
-    )
+        base, given = Path(manifest["path"]), world(earlier, name)
+        result = adapter.train(document["config"], base, train, validation, work, given)
+        checkpoints = [
+            {**checkpoint, "path": f"{key}/{checkpoint['path']}"}
+            for checkpoint in result["checkpoints"]
+        ]
+        kept = [out.parent / checkpoint["path"] for checkpoint in checkpoints]
+        seconds = {**result["seconds"], "total": process.seconds()}
+        write_json(
+            out,
+            {
+                "run": document["run"],
+                "kind": "fine-tuned",
+                "item": name,
+                "digest": key,
+                "model": {name: manifest[name] for name in ("name", "digest", "path")},
+                "tool": document["tool"],
+                "method": "lora" if checkpoints[-1]["adapter"] else "full",
+                "versions": versions,
+                **result,
+                "checkpoints": checkpoints,
+                "seconds": {name: round(value, 2) for name, value in seconds.items()},
+                "peak_memory_mb": round(process.peak_memory_mb()),
+                "disk_mb": round(sum(map(process.disk_mb, kept)), 1),
+                **_machine(threads),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            },
+        )
+
+
+def world(earlier: list[attempts.Attempt], name: str) -> launch.World:
+    """The processes of a training: micro-batches are smaller where they did not fit before."""
+    small = attempts.trailing(earlier, name, attempts.OUT_OF_GPU_MEMORY)
+    return launch.World(process.granted.nodes, max(1, process.granted.gpus), 2**small)
 
 
 def _machine(threads: int) -> dict[str, Any]:
     """What a job ran on: its time says something about jobs on the same."""
-    return {"threads": threads, "gpus": process.gpus()}
+    return {
+        "threads": threads,
+        "gpus": process.gpus(),
+        "job": cluster.job_id(),
+        "granted": asdict(process.granted),
+    }
 
 
 def _own_rows(
@@ -258,50 +279,51 @@ def eval_run(
     base = Path(manifest["model"]["path"])
     alone = Path(manifest["model"].get("adapter") or base)
     by_epoch = {checkpoint["epoch"]: checkpoint for checkpoint in manifest["checkpoints"]}
-    cells = []
-    for part in document["epochs"]:
-        epoch, names = part["epoch"], part["tasks"]
-        path = alone if epoch is None else trained.parent / by_epoch[epoch]["path"]
-        own = manifest["model"]["digest"]
-        own = own if epoch is None else [own, weights.weights_digest(path)]
-        # the tool keys each task's log by its settings: another task keeps those of the rest
-        logs = out.parent / digest([document["tool"], document["rows"], own, content])
-        config = document["config"]
-        config = {**config, "tasks": [one for one in config["tasks"] if one["name"] in names]}
-        with locked(logs / ".lock", f"run {document['run']} is being evaluated", "wait for it"):
+    name = item(spec, document)
+    with attempts.attempt(out, name, f"run {document['run']} is being evaluated"):
+        cells = []
+        for part in document["epochs"]:
+            epoch, names = part["epoch"], part["tasks"]
+            path = alone if epoch is None else trained.parent / by_epoch[epoch]["path"]
+            own = manifest["model"]["digest"]
+            own = own if epoch is None else [own, weights.weights_digest(path)]
+            # the tool keys each task's log by its settings: another task keeps those of the rest
+            logs = out.parent / digest([document["tool"], document["rows"], own, content])
+            config = document["config"]
+            config = {**config, "tasks": [one for one in config["tasks"] if one["name"] in names]}
             asked = dict(rows)
-            for name in used if document["rows"] else []:
-                made = data.revise(read_jsonl(rows[name]), document["rows"], str(rows[name]))
-                asked[name] = logs / f"{name}.jsonl"
-                write_jsonl(asked[name], made)
+            for split in used if document["rows"] else []:
+                made = data.revise(read_jsonl(rows[split]), document["rows"], str(rows[split]))
+                asked[split] = logs / f"{split}.jsonl"
+                write_jsonl(asked[split], made)
             results = adapter.evaluate(config, path, base, asked, logs, ROOT)
-        for result in results:
-            scores = [sample["score"] for sample in result["samples"]]
-            if not scores:
-                raise LockgateError("no sample was scored", where=result["log"])
-            cells.append(
-                {
-                    "task": result["task"],
-                    "epoch": epoch,
-                    "n": len(scores),
-                    "score": sum(scores) / len(scores),
-                    **result,
-                }
-            )
-    write_json(
-        out,
-        {
-            "run": document["run"],
-            "kind": manifest["kind"],
-            "item": item(spec, document),
-            "cells": cells,
-            "seconds": {"total": round(process.seconds(), 2)},
-            "peak_memory_mb": round(process.peak_memory_mb()),
-            **_machine(threads),
-            "versions": adapter.versions(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        },
-    )
+            for result in results:
+                scores = [sample["score"] for sample in result["samples"]]
+                if not scores:
+                    raise LockgateError("no sample was scored", where=result["log"])
+                cells.append(
+                    {
+                        "task": result["task"],
+                        "epoch": epoch,
+                        "n": len(scores),
+                        "score": sum(scores) / len(scores),
+                        **result,
+                    }
+                )
+        write_json(
+            out,
+            {
+                "run": document["run"],
+                "kind": manifest["kind"],
+                "item": name,
+                "cells": cells,
+                "seconds": {"total": round(process.seconds(), 2)},
+                "peak_memory_mb": round(process.peak_memory_mb()),
+                **_machine(threads),
+                "versions": adapter.versions(),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            },
+        )
 
 
 def untrained_manifest(model: Path, run: str, kind: str, out: Path) -> None:

@@ -53,12 +53,15 @@ def training(work: dict[str, Any], model: dict[str, Any]) -> tuple[float, float]
     return fixed + work["batch_size"] * work["max_length"] * held["token"], fixed
 
 
-def limit(resources: dict[str, Any], machine: dict[str, Any] | None) -> dict[str, float | None]:
+def limit(
+    resources: dict[str, Any], machine: dict[str, Any] | None, most: int | None = None
+) -> dict[str, float | None]:
     """MB that a job may hold: `memory_mb`, and `gpu_memory_mb` of one GPU (None: not known).
 
     Args:
         resources: of the configuration.
         machine: what resolve found, for GPUs that are not named.
+        most: MB of the largest node that the job may get, where `resources` does not say.
     """
     gpu = None
     if resources["gpus"]:
@@ -67,7 +70,8 @@ def limit(resources: dict[str, Any], machine: dict[str, Any] | None) -> dict[str
         else:
             told = [re.search(r"(\d+) *MiB", text) for text in (machine or {}).get("gpus", [])]
             gpu = min((int(one[1]) * 2**20 / 1e6 for one in told if one), default=None)
-    return {"memory_mb": resources["memory_mb"], "gpu_memory_mb": gpu}
+    given = resources["memory_mb"]
+    return {"memory_mb": most if given is None else given, "gpu_memory_mb": gpu}
 
 
 def advice(
@@ -75,6 +79,7 @@ def advice(
     work: dict[str, Any],
     model: dict[str, Any] | None,
     limits: dict[str, float | None],
+    more: str = "raise resources.memory_mb",
 ) -> tuple[str, str] | None:
     """What is wrong with a job's memory, and what mends it; None: it fits, or it is not known.
 
@@ -83,13 +88,14 @@ def advice(
         work: the run's workload.
         model: see `sizes`; None: not known.
         limits: see `limit`.
+        more: what gives a job more host memory.
     """
     for key, what in (("gpu_memory_mb", "a GPU has"), ("memory_mb", "a job has")):
         need, most = estimate.get(key), limits.get(key)
         if need is None or most is None or need <= most:
             continue
         told = f"{need:.0f} MB expected, {what} {most:.0f} MB"
-        other = "a GPU with more memory" if key == "gpu_memory_mb" else "raise resources.memory_mb"
+        other = "a GPU with more memory" if key == "gpu_memory_mb" else more
         if estimate["phase"] != "train" or not (model or {}).get("parameters"):
             less = "a smaller evaluation.batch_size" if estimate["phase"] == "eval" else ""
             return told, " or ".join(filter(None, [less, other]))
@@ -97,10 +103,10 @@ def advice(
         small = micro_batch(need, min(fixed, need), most, work["batch_size"])
         if small is None:
             return told, f"{other}, or a lower max_length: no micro-batch is small enough"
-        more = work["gradient_accumulation"] * work["batch_size"] // small
+        times = work["gradient_accumulation"] * work["batch_size"] // small
         return told, (
-            f"batch_size: {small} with gradient_accumulation: {more}, which keeps the effective "
-            f"batch of {small * more}; or {other}"
+            f"batch_size: {small} with gradient_accumulation: {times}, which keeps the effective "
+            f"batch of {small * times}; or {other}"
         )
     return None
 

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lockgate import estimates, matrix, models, tools
+from lockgate import attempts, cluster, estimates, files, matrix, models, tools
+from lockgate.allocation import ITEMS, RESULTS, Allocation, StandsFor, stands_for
 from lockgate.errors import LockgateError
 from lockgate.files import digest, locked, read_json
 from lockgate.gates import ORDER, Gates, State
@@ -21,6 +22,21 @@ from lockgate.stages import chain, run
 from lockgate.stages.chain import Chain
 
 SPLITS = ("train", "validation", "test")
+
+LOGS = {
+    "preview_data": "logs/preview/data.log",
+    "preview_train": "logs/preview/train/{}.log",
+    "preview_eval": "logs/preview/eval/{}.log",
+    "generate": "logs/generate/{}.log",
+    "train": "logs/train/{}.log",
+    "eval": "logs/eval/{}.log",
+    "smoke_stage": "logs/preview/{}.log",
+    "stage": "logs/stages/{}.log",
+}
+"""Where each heavy rule's output goes, below the experiment's results."""
+
+_TAIL = 5
+"""Last lines of a failed job's log that are shown."""
 
 
 class Pipeline(ABC):
@@ -31,6 +47,8 @@ class Pipeline(ABC):
         main: this process plans and starts the jobs (it is not one of them).
         dryrun: tells whether nothing is going to run; Snakemake knows once it builds the DAG.
         blocked: why nothing can start, whatever is approved; empty: something can.
+        previews: names of the runs that each preview measures for.
+        shards: jobs that make the data.
     """
 
     def __init__(
@@ -39,11 +57,14 @@ class Pipeline(ABC):
         main: bool,
         dryrun: Callable[[], bool],
         blocked: str = "",
+        previews: StandsFor | None = None,
+        shards: int = 1,
     ) -> None:
         self.main, self.dryrun = main, dryrun
         self._states: list[State] | None = None
         self.documents = experiment.documents
         self.fingerprint = experiment.fingerprint
+        self.experiment = experiment.config.experiment.name
         self.results = str(experiment.config.results)
         self.resources = experiment.config.resources
         self.gates = Gates(
@@ -55,6 +76,8 @@ class Pipeline(ABC):
             blocked,
         )
         self.ledger = str(self.gates.ledger)
+        results = Path(self.results)
+        self.allocation = Allocation(results, self.resources, self.item, previews, shards, main)
 
     def states(self) -> list[State]:
         """The gates up to the first closed one, looked at once by the process that runs jobs.
@@ -119,6 +142,11 @@ class Pipeline(ABC):
     tables: Mapping[str, str] = {}
     """Further files of the phase plan."""
 
+    @property
+    @abstractmethod
+    def heavy(self) -> dict[str, list[str]]:
+        """Names of the jobs of each heavy rule."""
+
     @abstractmethod
     def finished(self) -> list[str]:
         """What the open road makes between the gates and the report's page."""
@@ -154,9 +182,46 @@ class Pipeline(ABC):
                 state = State(state.gate, False, "its new version is approved already", False)
             print(self.gates.message(state), file=sys.stderr, flush=True)
 
-    @abstractmethod
+    def submits(self, settings: Any) -> None:
+        """Before jobs are submitted to SLURM: name them after the experiment, look after them.
+
+        Args:
+            settings: of Snakemake's executor.
+        """
+        if not shutil.which("sbatch"):
+            fail(
+                LockgateError(
+                    "sbatch is not on the PATH: no job can be submitted",
+                    where="--profile",
+                    hint="run on a login node of the cluster, or with --profile local",
+                )
+            )
+        if not settings.jobname_prefix:
+            settings.jobname_prefix = cluster.prefix(self.experiment)
+        cluster.poll_steadily(settings)
+
     def interrupted(self) -> None:
-        """After a failed job: a word on what there is all the same."""
+        """After a failed job: why, and what there is all the same."""
+        jobs = [
+            (rule, name, Path(self.results, RESULTS[rule].format(name)))
+            for rule, names in self.heavy.items()
+            for name in names
+        ]
+        for rule, name, out in jobs:
+            tried = attempts.settled(attempts.read(attempts.place(out) / attempts.NAME))
+            item = self.item(ITEMS[rule].format(name))
+            if not tried or tried[-1].item != item or tried[-1].outcome in ("", attempts.DONE):
+                continue
+            last = tried[-1]
+            where = f"SLURM job {last.job}" if last.job else f"process {last.pid}"
+            told = f"FAILED: {rule} {name}: {last.outcome} ({where} on {last.host}): {last.detail}"
+            print(told, file=sys.stderr)
+            if more := self.allocation.exhausted(rule, name):
+                print(f"  {more}", file=sys.stderr)
+            log = Path(self.results, LOGS[rule].format(name))
+            for line in files.tail(log, _TAIL):
+                print(f"  | {line}", file=sys.stderr)
+        sys.stderr.flush()
 
     def item(self, document: str) -> str:
         """Name and digest of one built document."""
@@ -178,11 +243,24 @@ class MatrixPipeline(Pipeline):
         self.runs = [name for name in self.matrix.runs if name not in self.matrix.blocked]
         lacking = "; ".join(dict.fromkeys(self.matrix.blocked.values()))
         blocked = "" if self.runs else f"no run can start: {lacking}"
-        super().__init__(self.matrix, main, dryrun, blocked)
+        previews = stands_for(self.matrix.runs[name] for name in self.runs)
+        shards = self.config.data.shards
+        super().__init__(self.matrix, main, dryrun, blocked, previews, shards)
         self.design = tools.get("data", self.config.data.tool, source).design_name
         self.schemas = {"schemas": f"{self.results}/learn/{self.config.data.tool}.json"}
         self.tables = {
             name: f"{self.results}/plan/{name}.csv" for name in ("runs", "cells", "estimates")
+        }
+
+    @property
+    def heavy(self) -> dict[str, list[str]]:
+        return {
+            "preview_data": [""],
+            "preview_train": self.shapes,
+            "preview_eval": self.evaluations,
+            "generate": [str(shard) for shard in range(self.config.data.shards)],
+            "train": [name for name in self.runs if self.matrix.runs[name].trained],
+            "eval": self.runs,
         }
 
     def finished(self) -> list[str]:
@@ -205,7 +283,8 @@ class MatrixPipeline(Pipeline):
             shutil.rmtree(Path(self.results, "report", "partial"), ignore_errors=True)
 
     def interrupted(self) -> None:
-        """A report on the runs that have scores; the page says which are missing."""
+        """Also a report on the runs that have scores; the page says which are missing."""
+        super().interrupted()
         done = [name for name in self.runs if self._current(name)]
         if self.closed or not done:
             return
@@ -331,7 +410,12 @@ class ChainPipeline(Pipeline):
         self.environment = {run.ROOTS: ":".join(roots)}
         super().__init__(self.chain, main, dryrun, self.chain.blocked)
 
+    @property
+    def heavy(self) -> dict[str, list[str]]:
+        return {rule: list(self.stages) for rule in ("smoke_stage", "stage")}
+
     def interrupted(self) -> None:
+        super().interrupted()
         told = "Finished stages are kept: run the same command again once the fault is mended."
         print(told, file=sys.stderr, flush=True)
 
@@ -358,9 +442,10 @@ class ChainPipeline(Pipeline):
         """Names and digests of a stage's documents: the real one and the smoke one."""
         return [self.item(f"stages/{name}"), self.item(f"smoke/{name}")]
 
-    def gpus(self, name: str) -> int:
-        """GPUs of a stage's job, on all its nodes."""
-        return self.stages[name].nodes * self.stages[name].gpus
+    def spread(self, wildcards: Any) -> tuple[int, int]:
+        """Nodes of a stage's job, and GPUs of each."""
+        stage = self.stages[wildcards.stage]
+        return stage.nodes, stage.gpus
 
 
 def read(values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> Pipeline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import estimates, gates, journal, pages, parity, splits, summary
+from lockgate import estimates, gates, journal, margins, offers, pages, parity, splits, summary
 from lockgate.decision import control_of, statement
 from lockgate.files import digest, write_json, write_text
 from lockgate.matrix import Matrix
@@ -42,6 +42,8 @@ def build(
             result=item["seconds"],
             why=item["basis"],
         )
+    partition = offers.chosen(config.resources, resources["machine"])
+    asked = margins.first(rows, config.resources, partition, config.data.shards)
     hours = estimates.total_hours(rows)
     ceiling = gates.hours_item(ledger, hours)
     log.add("add up", result=f"{hours:.3f} h", why=f"expected, all jobs; approval covers {ceiling}")
@@ -84,7 +86,7 @@ def build(
         "prerequisites": resources["prerequisites"],
         "resources": config.resources.model_dump(),
         "machine": resources["machine"],
-        "estimates": rows,
+        "estimates": [{**item, "asks": one} for item, one in zip(rows, asked, strict=True)],
         "hours": hours,
         "totals": estimates.totals(rows),
         "versions": {
@@ -190,10 +192,13 @@ def _checks(
             else f"lower training.parameters.max_length to {known} or less",
         )
     machine = resources["machine"]
+    given = config.resources.memory_mb
+    most = given or max((row["memory_mb"] or 0 for row in rows), default=0)
     check(
         "memory of a job",
-        config.resources.memory_mb <= machine["memory_mb"] or bool(machine["partitions"]),
-        f"asks {config.resources.memory_mb} MB, this machine has {machine['memory_mb']} MB",
+        (most <= machine["memory_mb"] or bool(machine["partitions"])) if most else None,
+        f"{'asks' if given else 'expects up to'} {most:.0f} MB, this machine has "
+        f"{machine['memory_mb']} MB",
         "lower resources.memory_mb, or run where there is more",
     )
     wanted = {("generate", None), *(("eval", name) for name in matrix.runs)}
@@ -236,17 +241,8 @@ def _checks(
             "with fewer than three warm-ups the learning rate hardly gets to its peak: lower "
             "warmup_steps, or train longer",
         )
-    limit = config.resources.runtime_minutes * 60
-    for row in rows:
-        if row["seconds"]["expected"] > limit:
-            check(
-                f"walltime of {row['phase']} {row['run'] or ''}".strip(),
-                False,
-                f"{pages.minutes(row['seconds']['expected'])} expected, {row['basis']}; a job has "
-                f"{pages.minutes(limit)}",
-                "raise resources.runtime_minutes; training continues after a stop, from what its "
-                "tool saved last",
-            )
+    for job, compared, fix in offers.walltimes(config.resources, machine, rows, config.data.shards):
+        check(job, False, compared, fix)
     for job, compared, fix in estimates.memory_warnings(matrix, resources, rows):
         check(f"memory of {job}", False, compared, fix)
     for item in resources["prerequisites"]:
@@ -287,7 +283,7 @@ def _questions(matrix: Matrix, resources: dict[str, Any]) -> list[dict[str, str]
     if not _splits(matrix, resources):
         ask("data.records", "How many records?", "all that the data tool makes; sizes unknown")
     if resources["machine"]["partitions"] and not config.resources.partition:
-        partitions = ", ".join(resources["machine"]["partitions"])
+        partitions = ", ".join(one["name"] for one in resources["machine"]["partitions"])
         ask("resources.partition", f"Which partition of {partitions}?", "the cluster's own default")
     return found
 

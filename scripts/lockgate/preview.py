@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, process, prompts, splits, tools
-from lockgate.files import digest, locked, read_json, read_jsonl, write_json, write_jsonl
+from lockgate import attempts, data, process, prompts, splits, tools
+from lockgate.files import digest, read_json, read_jsonl, write_json, write_jsonl
 from lockgate.gates import require
-from lockgate.jobs import ROOT, check_design, item, read_manifests, read_spec
+from lockgate.jobs import ROOT, check_design, item, read_manifests, read_spec, world
 
 TIMED_STEPS = 5
 """Steps of the timed training; the first also pays for allocation, and does not count."""
@@ -47,8 +47,11 @@ def preview_data(
     adapter = tools.get("data", document["tool"], str(spec))
     out = summary.parent
     out.mkdir(parents=True, exist_ok=True)
-    sizes = None
-    with data.endpoint(document, read_manifests(models), threads, out / "server.log") as running:
+    sizes, manifests = None, read_manifests(models)
+    with (
+        attempts.attempt(summary, item(spec, document), "the samples are being made"),
+        data.endpoint(document, manifests, threads, out / "server.log") as running,
+    ):
         started = process.seconds()
         asked = {**document, "preview_records": records}
         made = adapter.preview(design, asked, running, out)
@@ -141,12 +144,14 @@ def preview_train(
         directory = Path(manifest["path"])
         held_out = paths[1] if validate else None
         config = capped(document["config"], steps)
-        made = adapter.train(config, directory, paths[0], held_out, work / name)
+        inputs = directory, paths[0], held_out
+        made = adapter.train(config, *inputs, work / name, world(earlier, named))
         gc.collect()
         result: dict[str, Any] = made
         return result
 
-    with locked(work / ".lock", "this shape is being measured", "wait for the other job"):
+    named = item(spec, document)
+    with attempts.attempt(out, named, "this shape is being measured") as earlier:
         usual = train("usual", TIMED_STEPS, samples, True)
         seconds = process.seconds()
         most = train("longest", LONGEST_STEPS, [_as_long(samples, lengths, longest)], False)
@@ -281,7 +286,7 @@ def preview_eval(
         }
 
     size = config["batch_size"]
-    with locked(work / ".lock", "this model is being measured", "wait for the other job"):
+    with attempts.attempt(out, item(spec, document), "this model is being measured"):
         write_jsonl(work / "rows.jsonl", filled(samples, BATCHES * size))
         started = process.seconds()
         alone = evaluate("untouched", Path(manifest.get("adapter") or base), MOST_TOKENS)

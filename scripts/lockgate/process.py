@@ -12,9 +12,32 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+
+@dataclass
+class Granted:
+    """What a job was given; None: nobody said.
+
+    Attributes:
+        memory_mb: host memory of a node.
+        minutes: walltime.
+        nodes, gpus: those that a training is spread over, GPUs a node.
+        attempt: which one it is in this call of the pipeline, from 1.
+    """
+
+    memory_mb: int | None = None
+    minutes: int | None = None
+    nodes: int = 1
+    gpus: int = 0
+    attempt: int = 1
+
+
+granted = Granted()
+"""This job's own; its command line says it."""
 
 _PR_SET_PDEATHSIG = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate import data, models, tools, weights
+from lockgate import cluster, data, models, offers, tools, weights
 from lockgate import records as reading
 from lockgate.config import Common
 from lockgate.documents import own_rows
@@ -73,7 +74,8 @@ def _version(path: str) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return (done.stdout or done.stderr).strip().splitlines()[0] if done.returncode == 0 else None
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0] if lines and done.returncode == 0 else None
 
 
 def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -> dict[str, Any]:
@@ -89,6 +91,7 @@ def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -
     if config.data.endpoint and config.data.endpoint.url:
         records.append(_endpoint(config.data.endpoint, "data.endpoint.url"))
     machine = measure(config)
+    records += _cluster(config, machine, offers.asked(config.resources))
     if config.resources.gpus and not machine["gpus"] and not found["commands"]["sbatch"]["path"]:
         records.append(
             {
@@ -140,7 +143,9 @@ def resolve_chain(chain: Chain, journal: Journal) -> tuple[dict[str, Any], dict[
     for index, wish in enumerate(chain.wishes):
         if wish.item.endpoint:
             records.append(_endpoint(wish.item.endpoint, f"stages[{index}].endpoint.url"))
-    found_here = _numbered(records, measure(chain.config), journal)
+    machine = measure(chain.config)
+    records += _cluster(chain.config, machine, offers.asked(chain.config.resources, chain.stages))
+    found_here = _numbered(records, machine, journal)
     return found, {**found_here, "model_files": files}
 
 
@@ -155,6 +160,12 @@ def _numbered(
         journal.add("verify a resource", input=f"{record['kind']}: {record['name']}", result=record)
     journal.add("measure the machine", result=machine, why="the analytical estimates rest on it")
     return {"resources": records, "prerequisites": prerequisites, "machine": machine}
+
+
+def _cluster(config: Common, machine: dict[str, Any], asks: dict[str, int]) -> list[dict[str, Any]]:
+    """Partition, account and limits, where there is SLURM or the configuration wants it."""
+    partitions = [cluster.Partition(**one) for one in machine["partitions"]]
+    return offers.records(config.resources, partitions, len(machine["gpus"]), asks)
 
 
 def _status(record: dict[str, Any]) -> dict[str, Any]:
@@ -284,16 +295,9 @@ def measure(config: Common) -> dict[str, Any]:
         "memory_mb": round(pages / 1e6),
         "free_disk_mb": round(shutil.disk_usage(results).free / 1e6),
         "gpus": gpus,
-        "partitions": _partitions(),
+        "partitions": [dataclasses.asdict(one) for one in cluster.partitions()],
         "cpu_gflops": _gflops(config.cache),
     }
-
-
-def _partitions() -> list[str]:
-    if not shutil.which("sinfo"):
-        return []
-    done = subprocess.run(["sinfo", "-h", "-o", "%P"], capture_output=True, text=True, check=False)
-    return done.stdout.split()
 
 
 def _gflops(cache: Path) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, estimates, gates, measured, memory, pages
+from lockgate import data, estimates, gates, margins, measured, memory, pages
+from lockgate.config.resources import Resources
 from lockgate.files import digest, read_json, read_jsonl, write_json, write_text
 from lockgate.preview import MOST_ROWS, token_counts
 
@@ -71,12 +72,12 @@ def write(
             )
     by_name = {work["run"]: work for work in workloads}
     most = memory.limit(limits, None)
-    walltime = limits["runtime_minutes"] * 60
+    walltime = limits["runtime_minutes"] and limits["runtime_minutes"] * 60
     for item in table:
         expected = item["seconds"]["expected"]
         if item["run"] is None:
             expected /= made["shards"]
-        if expected > walltime:
+        if walltime and expected > walltime:
             warnings.append(
                 f"WARNING: walltime of {item['phase']} {item['run'] or 'a shard'}: "
                 f"{pages.minutes(expected)} expected, a job has {pages.minutes(walltime)}. "
@@ -89,13 +90,14 @@ def write(
                 warnings.append(
                     f"WARNING: memory of {item['phase']} {item['run']}: {what}. Fix: {fix}."
                 )
+    asked = margins.first(table, Resources(**limits), None, made["shards"], measured=True)
     document = {
         "covers": covers,
         "data": made,
         "tokens": {run: _summary(counts) for run, counts in tokens.items()},
         "shapes": trained,
         "evaluations": evaluated,
-        "estimates": table,
+        "estimates": [{**item, "asks": one} for item, one in zip(table, asked, strict=True)],
         "totals": estimates.totals(table),
         "hours": hours,
         "warnings": warnings,

@@ -70,3 +70,17 @@ def test_the_table_has_estimates_actuals_and_errors():
     assert (trained["revised_low"], trained["revised_high"]) == ("7.5", "30")
     missing = found[2]
     assert (missing["run"], missing["actual_seconds"]) == ("control", "")
+
+
+def test_how_much_was_used_of_what_slurm_gave():
+    given = {"job": "7", "granted": {"memory_mb": 2000, "minutes": 10, "nodes": 1, "gpus": 0}}
+    job = jobs(trained={**TRAINED, **given})["train", "tuned"]
+    assert job["slurm"] == {
+        "job": "7", "memory_mb": 2000, "minutes": 10, "memory": 0.5, "walltime": 0.033,
+    }  # fmt: skip
+    unknown = {**given, "granted": {**given["granted"], "memory_mb": None, "minutes": None}}
+    job = jobs(trained={**TRAINED, **unknown})["train", "tuned"]
+    assert (job["slurm"]["memory"], job["slurm"]["walltime"]) == (None, None)
+    assert jobs()["train", "tuned"]["slurm"] is None
+    line = next(csv.DictReader(io.StringIO(actuals.table([job]))))
+    assert (line["slurm_job"], line["used_memory"]) == ("7", "")

@@ -9,7 +9,7 @@ RESOURCES = {
         {"kind": "model", "name": "tiny", "parameters": 1_000_000},
         {"kind": "file", "name": "addition.jsonl", "rows": 300, "characters": 12_000},
     ],
-    "machine": {"cpu_gflops": 10},
+    "machine": {"cpu_gflops": 10, "partitions": []},
 }
 
 

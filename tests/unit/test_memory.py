@@ -106,6 +106,13 @@ def test_the_limit_of_a_gpu_is_known_by_its_name_or_by_the_machine():
     assert memory.limit({**asked, "gpus": 0}, here)["gpu_memory_mb"] is None
 
 
+def test_what_a_job_is_not_given_is_what_its_node_has():
+    asked = {"memory_mb": None, "gpus": 0, "gpu": None}
+    assert memory.limit(asked, None)["memory_mb"] is None
+    assert memory.limit(asked, None, 16_000)["memory_mb"] == 16_000
+    assert memory.limit({**asked, "memory_mb": 4000}, None, 16_000)["memory_mb"] == 4000
+
+
 def test_a_gpu_that_no_table_knows_is_refused():
     with pytest.raises(LockgateError, match="no GPU 'Z9'"):
         memory.limit({"memory_mb": 1, "gpus": 1, "gpu": "Z9"}, None)

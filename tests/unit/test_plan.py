@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from lockgate import journal, plan
+from lockgate import estimates, journal, plan
 
 
 @pytest.fixture
@@ -44,6 +44,19 @@ def test_a_job_longer_than_its_walltime_is_told(warnings):
     assert told["compared"] == "61 s expected, prior runs; a job has 60 s"
     assert "resources.runtime_minutes" in told["fix"]
     assert "walltime of train tiny_epochs-4" not in warnings(rows[1:], resources__runtime_minutes=1)
+
+
+def test_a_job_that_no_node_of_its_partition_can_hold_is_told(project):
+    row = {"phase": "eval", "run": "tiny_epochs-4", "memory_mb": 9000, "gpu_memory_mb": None}
+    partition = {"name": "main", "default": True, "up": True, "minutes": 60, "nodes": 1}
+    partition |= {"cpus": 8, "memory_mb": 8000, "gpus": 0}
+    resources = {"machine": {"partitions": [partition]}, "resources": []}
+    matrix = project.read(resources__memory_mb=None)
+    ((job, compared, fix),) = estimates.memory_warnings(matrix, resources, [row])
+    assert (job, compared) == ("eval tiny_epochs-4", "9000 MB expected, a job has 8000 MB")
+    assert fix.endswith("or a partition whose nodes have more memory")
+    matrix = project.read(resources__memory_mb=9000)
+    assert estimates.memory_warnings(matrix, resources, [row]) == []
 
 
 def test_rows_are_those_counted_in_the_file(warnings):
@@ -109,7 +122,7 @@ def test_what_a_plan_lacks_is_a_question(open_questions):
         "training.controls": "nothing; scores stand alone",
     }
     assert "training.variables" in open_questions(**WHOLE, training__variables={})
-    assert "resources.partition" in open_questions(["long", "short"], **WHOLE)
+    assert "resources.partition" in open_questions([{"name": "long"}], **WHOLE)
 
 
 def test_a_sanity_check_is_not_asked_for_science(open_questions):

@@ -124,6 +124,19 @@ def test_commands_are_told_with_path_and_version_where_they_are(place):
     }
 
 
+def test_what_the_cluster_does_not_offer_is_a_prerequisite(place):
+    place.write("bin/sinfo", "#!/bin/sh\necho 'main*|up|1:00:00|2|8|16000|gpu:a100:4(S:0-1)'\n")
+    place.write("bin/sbatch", "#!/bin/sh\n")
+    for name in ("sinfo", "sbatch"):
+        (place.root / "bin" / name).chmod(0o755)
+    _, found = place.resolve({**SFT, "gpus": 8}, resources={"partition": "main"})
+    (partition,) = found["machine"]["partitions"]
+    assert (partition["name"], partition["gpus"], partition["minutes"]) == ("main", 4, 60)
+    (lacking,) = found["prerequisites"]
+    assert (lacking["number"], lacking["name"]) == (1, "8 GPUs a node")
+    assert lacking["detail"] == "partition main has at most 4"
+
+
 def test_every_record_is_in_the_journal(place):
     _, found = place.resolve(SFT)
     told = [one["input"] for one in place.journal.entries if one["action"] == "verify a resource"]

@@ -24,7 +24,7 @@ def model(tmp_path_factory):
 def write(tmp_path, model):
     """Write a review; gives review.json and the page."""
 
-    def run(memory_mb=4000, minutes=120, hours=None, prompts=("one", "two and three")):
+    def run(memory_mb=4000, minutes=120, hours=None, prompts=("one", "two and three"), epochs=2):
         write_json(tmp_path / "data.json", {**DATA, "pages": ["browser/index.html"]})
         rows = [{"id": str(n), "prompt": p, "completion": "ok"} for n, p in enumerate(prompts)]
         write_jsonl(tmp_path / "rows.jsonl", rows)
@@ -45,7 +45,7 @@ def write(tmp_path, model):
             [tmp_path / "tiny_float32.json"],
             [tmp_path / "tiny.json"],
             ["data/data:1"],
-            [{**CONTROL, **more}, {**TUNED, **more}],
+            [{**CONTROL, **more}, {**TUNED, **more, "epochs": epochs}],
             {"memory_mb": memory_mb, "gpus": 0, "gpu": None, "runtime_minutes": minutes},
             ledger,
             *out,
@@ -65,6 +65,17 @@ def test_every_job_is_estimated_and_all_are_added_up(write):
     assert found["hours"] == pytest.approx(total / 3600)
     assert found["warnings"] == [] and "WARNING" not in page
     assert "train tuned" in page and "peak memory" in page and "browser/index.html" in page
+    assert [row["asks"] for row in found["estimates"]][:2] == [
+        {"memory_mb": 4000, "minutes": 120},
+        {"memory_mb": 4000, "minutes": 120},
+    ]
+
+
+def test_a_job_asks_for_what_was_measured_where_nothing_is_given(write):
+    found, page = write(memory_mb=None, minutes=None)
+    asks = {(row["phase"], row["run"]): row["asks"] for row in found["estimates"]}
+    assert asks["train", "tuned"] == {"memory_mb": 2000, "minutes": 10}
+    assert "<td>2000 MB, 10 min</td>" in page and found["warnings"] == []
 
 
 def test_tokens_are_counted_as_the_run_sees_its_rows(write):
@@ -81,8 +92,8 @@ def test_memory_that_is_too_small_is_a_warning_with_its_fix(write):
 
 
 def test_a_job_that_takes_longer_than_it_may_is_a_warning(write):
-    # 70 s of generation are two shards of 35 s; the training takes 51 s or less
-    (warning,) = write(minutes=0.6)[0]["warnings"]
+    # 70 s of generation are two shards of 35 s; the training takes longer
+    (warning,) = write(minutes=1, epochs=4)[0]["warnings"]
     assert warning.startswith("WARNING: walltime of train tuned:")
     assert "Fix: raise resources.runtime_minutes." in warning
 

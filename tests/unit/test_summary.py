@@ -24,7 +24,7 @@ PLAN = {
         {"name": "sums", "split": "test", "scorer": "exact", "task": None},
         {"name": "words", "split": "test", "scorer": None, "task": "words.py@words"},
     ],
-    "resources": {"threads": 2, "memory_mb": 3000, "gpus": 0},
+    "resources": {"threads": 2, "memory_mb": 3000, "gpus": 0, "runtime_minutes": None},
     "machine": {"cpus": 2},
     "prerequisites": [],
     "questions": [{"key": "training.seeds", "ask": "More seeds?", "default": "one"}],

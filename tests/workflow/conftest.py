@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,6 @@ import pytest
 from project import Project
 
 from tiny_model import make_tiny_model
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Converted models of this session (or of `LOCKGATE_CACHE`, where it is set)."""
-    if "LOCKGATE_CACHE" in os.environ:
-        yield
-        return
-    os.environ["LOCKGATE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    del os.environ["LOCKGATE_CACHE"]
 
 
 def _tiny(config: dict[str, Any]) -> None:
@@ -65,6 +52,8 @@ def smoke_done(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The smoke example on real parts, run to its report."""
     path = tmp_path_factory.mktemp("smoke") / "project"
     project = Project.create(path, "config/examples/smoke.yaml")
+    # two threads beside a busy neighbour are many times slower than one
+    project.edit(lambda config: config["resources"].update(threads=1))
     project.finish()
     return project
 

@@ -18,6 +18,7 @@ def test_the_example_waits_for_its_environment_and_runs_to_the_report(
 ) -> None:
     path = tmp_path_factory.mktemp("torchtune") / "project"
     project = Project.create(path, "config/examples/torchtune.yaml")
+    project.edit(lambda config: config["resources"].update(threads=1))  # as the smoke example
     name = project.config["training"]["tool"]
     with monkeypatch.context() as patch:
         patch.setenv("LOCKGATE_CACHE", str(path / "empty"))

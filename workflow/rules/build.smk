@@ -83,8 +83,6 @@ rule prepare_model:
     conda:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
-    resources:
-        mem_mb=RESOURCES.memory_mb,
     params:
         identity=lambda wildcards: PIPELINE.matrix.identities[wildcards.model],
         stamp=lambda wildcards: PIPELINE.model_stamp(wildcards.model),

@@ -12,6 +12,8 @@ SCRIPTS = Path(workflow.basedir).parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from lockgate import pipeline
+from lockgate.attempts import warning_seconds
+from lockgate.margins import nice
 
 SOURCE = os.path.relpath(workflow.configfiles[-1])
 PIPELINE = pipeline.read(
@@ -41,15 +43,87 @@ wildcard_constraints:
 
 
 def targets(wildcards):
+    if workflow.is_main_process and workflow.executor_plugin.name == "slurm":
+        PIPELINE.submits(workflow.executor_settings)
     return PIPELINE.targets()
 
 
-def heavy(gpus=RESOURCES.gpus):
-    """Resources of a job that loads a model; `gpus` may be a function of its wildcards."""
-    slurm = {"slurm_partition": RESOURCES.partition, "slurm_account": RESOURCES.account}
+SLURM = {
+    "slurm_partition": RESOURCES.partition,
+    "slurm_account": RESOURCES.account,
+    "qos": RESOURCES.qos,
+    "constraint": RESOURCES.constraint,
+}
+PLACED = (
+    *(
+        "world",
+        "gpu",
+        "nodes",
+        "gres",
+        "tasks",
+        "tasks_per_node",
+        "tasks_per_gpu",
+        "mpi",
+    ),
+)
+
+
+def heavy(rule, wildcard=None, spread=None):
+    """Resources of a job that loads a model.
+
+    Memory and walltime are those of the plan's estimates, asked anew for each attempt. A job
+    whose processes may be spread over GPUs and nodes has `spread`: a function of its wildcards
+    that gives the nodes and the GPUs of each.
+    """
+
+    def name(wildcards):
+        return wildcards.get(wildcard) if wildcard else ""
+
+    def memory(wildcards, attempt):
+        return PIPELINE.allocation.memory_mb(rule, name(wildcards), attempt)
+
+    def minutes(wildcards, attempt):
+        return PIPELINE.allocation.minutes(rule, name(wildcards), attempt)
+
+    def extra(wildcards, attempt):
+        nodes, gpus = spread(wildcards) if spread else (1, RESOURCES.gpus)
+        limit = minutes(wildcards, attempt)
+        # the signal is ignored by default: only what can save before the walltime's end reacts
+        return (
+            f"--signal=URG@{warning_seconds(limit)} --nice={nice(nodes * gpus, limit)}"
+        )
+
+    def placed(key):
+        def value(wildcards):
+            nodes, gpus = spread(wildcards) if spread else (1, RESOURCES.gpus)
+            if key == "world":
+                return f"{nodes} {gpus}"
+            if spread is None or nodes * gpus < 2 > nodes:
+                return gpus or None if key == "gpu" else None
+            each = max(1, gpus)
+            return {
+                "nodes": nodes,
+                "gres": f"gpu:{gpus}" if gpus else None,
+                # so many on each node; SLURM would pack `tasks` as it likes
+                "tasks_per_node": each if each > 1 else None,
+                "tasks": nodes if each == 1 else None,
+                "tasks_per_gpu": 0,
+                # the executor leaves it to the job to start its processes
+                "mpi": "srun",
+            }.get(key)
+
+        return value
+
     return {
-        "mem_mb": RESOURCES.memory_mb,
-        "runtime": RESOURCES.runtime_minutes,
-        **({"gpu": gpus} if gpus else {}),
-        **{key: value for key, value in slurm.items() if value},
+        "attempt": lambda wildcards, attempt: attempt,
+        "mem_mb": memory,
+        "runtime": minutes,
+        "slurm_extra": extra,
+        **{key: placed(key) for key in PLACED},
+        **{key: value for key, value in SLURM.items() if value},
     }
+
+
+def apart(wildcards):
+    """Where the processes of a run's training go."""
+    return RESOURCES.nodes, RESOURCES.gpus

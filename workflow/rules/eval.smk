@@ -22,10 +22,10 @@ rule eval:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(),
+        **heavy("eval", "run"),
     params:
         ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/eval_run.py --spec {input.spec:q} --trained {input.trained:q} '
         "--test {input.test:q} --validation {input.validation:q} --ledger {params.ledger:q} "
-        "--threads {threads} --out {output.scores:q} > {log:q} 2>&1"
+        "--threads {threads} --attempt {resources.attempt} --out {output.scores:q} > {log:q} 2>&1"

@@ -21,13 +21,13 @@ rule generate:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(),
+        **heavy("generate", "shard"),
     params:
         ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/generate_data.py --spec {input.spec:q} --design {input.design:q} '
         "--models {input.models:q} --shard {wildcards.shard:q} --ledger {params.ledger:q} "
-        "--threads {threads} --out {output.shard:q} > {log:q} 2>&1"
+        "--threads {threads} --attempt {resources.attempt} --out {output.shard:q} > {log:q} 2>&1"
 
 
 rule assemble:

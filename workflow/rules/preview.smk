@@ -21,14 +21,15 @@ rule preview_data:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(),
+        **heavy("preview_data"),
     params:
         records=PIPELINE.config.data.preview_records,
         ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/preview_data.py --spec {input.spec:q} --design {input.design:q} '
         "--models {input.models:q} --records {params.records:q} --ledger {params.ledger:q} "
-        "--threads {threads} --summary {output.summary:q} --rows {output.records:q} > {log:q} 2>&1"
+        "--threads {threads} --attempt {resources.attempt} "
+        "--summary {output.summary:q} --rows {output.records:q} > {log:q} 2>&1"
 
 
 rule preview_train:
@@ -45,13 +46,14 @@ rule preview_train:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(),
+        **heavy("preview_train", "shape", apart),
     params:
         ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/preview_train.py --spec {input.spec:q} --model {input.model:q} '
-        "--rows {input.rows:q} --ledger {params.ledger:q} --threads {threads} "
-        "--out {output.measured:q} > {log:q} 2>&1"
+        "--rows {input.rows:q} --ledger {params.ledger:q} "
+        "--threads {threads} --attempt {resources.attempt} "
+        "--world {resources.world} --out {output.measured:q} > {log:q} 2>&1"
 
 
 rule preview_eval:
@@ -69,13 +71,13 @@ rule preview_eval:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(),
+        **heavy("preview_eval", "run"),
     params:
         ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/preview_eval.py --spec {input.spec:q} --model {input.model:q} '
         "--rows {input.rows:q} --weights {input.trained:q} --ledger {params.ledger:q} "
-        "--threads {threads} --out {output.measured:q} > {log:q} 2>&1"
+        "--threads {threads} --attempt {resources.attempt} --out {output.measured:q} > {log:q} 2>&1"
 
 
 rule review:

@@ -60,14 +60,14 @@ rule smoke_stage:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(gpus=lambda wildcards: PIPELINE.gpus(wildcards.stage)),
-        nodes=lambda wildcards: PIPELINE.stages[wildcards.stage].nodes,
+        **heavy("smoke_stage", "stage", spread=PIPELINE.spread),
     params:
         ledger=PIPELINE.ledger,
     shell:
         'exec python "$SCRIPTS"/run_stage.py --spec {input.spec:q} --config {input.config:q} '
-        "--ledger {params.ledger:q} --smoke '' --threads {threads} --out {output.manifest:q} "
-        "> {log:q} 2>&1"
+        "--ledger {params.ledger:q} --smoke '' "
+        "--threads {threads} --attempt {resources.attempt} "
+        "--out {output.manifest:q} > {log:q} 2>&1"
 
 
 rule review_stages:
@@ -104,14 +104,14 @@ rule stage:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(gpus=lambda wildcards: PIPELINE.gpus(wildcards.stage)),
-        nodes=lambda wildcards: PIPELINE.stages[wildcards.stage].nodes,
+        **heavy("stage", "stage", spread=PIPELINE.spread),
     params:
         ledger=PIPELINE.ledger,
         smoke=lambda wildcards: PIPELINE.item(f"smoke/{wildcards.stage}"),
     shell:
         'exec python "$SCRIPTS"/run_stage.py --spec {input.spec:q} --config {input.config:q} '
-        "--ledger {params.ledger:q} --smoke {params.smoke:q} --threads {threads} "
+        "--ledger {params.ledger:q} --smoke {params.smoke:q} "
+        "--threads {threads} --attempt {resources.attempt} "
         "--out {output.manifest:q} > {log:q} 2>&1"
 
 

@@ -25,7 +25,7 @@ rule train:
         "../envs/lockgate.yaml"
     threads: RESOURCES.threads
     resources:
-        **heavy(),
+        **heavy("train", "run", apart),
     params:
         ledger=PIPELINE.ledger,
         smoke=lambda wildcards: PIPELINE.smoke_item(wildcards.run),
@@ -33,7 +33,8 @@ rule train:
         'exec python "$SCRIPTS"/train_run.py --spec {input.spec:q} --model {input.model:q} '
         "--train {input.train:q} --validation {input.validation:q} --test {input.test:q} "
         "--ledger {params.ledger:q} "
-        "--smoke {params.smoke:q} --threads {threads} --out {output.manifest:q} > {log:q} 2>&1"
+        "--smoke {params.smoke:q} --threads {threads} --attempt {resources.attempt} "
+        "--world {resources.world} --out {output.manifest:q} > {log:q} 2>&1"
 
 
 rule untrained:

@@ -11,12 +11,28 @@ class Resources(Section):
     """What one heavy job (preview, generate, train, eval) may use."""
 
     threads: int = Field(default=2, ge=1, description="CPU threads.")
-    memory_mb: int = Field(default=4000, ge=500, description="Host memory in MB.")
-    nodes: int = Field(default=1, ge=1, description="Nodes of a stage's job.")
+    memory_mb: int | None = Field(
+        default=None,
+        ge=100,
+        description="Host memory in MB, a node (none: what is expected, with margin).",
+    )
+    nodes: int = Field(default=1, ge=1, description="Nodes of a training, or of a stage.")
     gpus: int = Field(default=0, ge=0, description="GPUs a node.")
     gpu: str | None = Field(
         default=None, description="Name of the GPU, like `H100`: its memory is compared."
     )
-    runtime_minutes: int = Field(default=120, ge=1, description="Walltime limit in minutes.")
-    partition: str | None = Field(default=None, description="SLURM partition.")
-    account: str | None = Field(default=None, description="SLURM account.")
+    runtime_minutes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Walltime in minutes (none: what is expected, with margin).",
+    )
+    partition: str | None = Field(
+        default=None, min_length=1, description="SLURM partition (none: the cluster's own default)."
+    )
+    account: str | None = Field(
+        default=None, min_length=1, description="SLURM account (none: the user's own default)."
+    )
+    qos: str | None = Field(default=None, min_length=1, description="SLURM quality of service.")
+    constraint: str | None = Field(
+        default=None, min_length=1, description="Features that a SLURM node must have."
+    )

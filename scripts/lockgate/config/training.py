@@ -17,9 +17,11 @@ class Parameters(Section):
     )
     learning_rate: Number = Field(default=2e-4, gt=0, description="Peak learning rate.")
     epochs: int = Field(default=1, ge=1, description="Passes over the training rows.")
-    batch_size: int = Field(default=4, ge=1, description="Rows a device takes at once.")
+    batch_size: int = Field(default=4, ge=1, description="Rows a GPU takes at once, at most.")
     gradient_accumulation: int = Field(
-        default=1, ge=1, description="Micro-batches that make one optimizer step."
+        default=1,
+        ge=1,
+        description="Times `batch_size`, it is the rows of an optimizer step, on all GPUs.",
     )
     max_length: int = Field(
         default=512, ge=8, description="Longest sequence in tokens; longer rows are truncated."

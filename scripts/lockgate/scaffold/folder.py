@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from lockgate import decision, pages, tools
+from lockgate import decision, margins, pages, tools
+from lockgate.allocation import Estimates
 from lockgate.errors import LockgateError
 from lockgate.matrix import Matrix
 from lockgate.models import adapter_base
@@ -118,8 +119,23 @@ class Folder:
             "data": rows.place(run),
             "train": trained.jobs.get(run.name),
             "measure": measured.jobs.get(run.name),
+            "asks": self._asks(run),
         }
         self._render(f"sbatch/{run.name}.sh", "job.sh.j2", {**common, **values})
+
+    def _asks(self, run: Run) -> dict[str, int]:
+        """Memory in MB and minutes of one run's job, which trains and evaluates."""
+        resources = self.config.resources
+        found = Estimates(self.config.results)
+        phases = ["train", "eval"] if run.trained else ["eval"]
+        told = [
+            margins.asked(
+                found.of(phase, run.name), resources, None, margins.processes_of(phase, resources)
+            )
+            for phase in phases
+        ]
+        time = resources.runtime_minutes or sum(one["minutes"] for one in told)
+        return {"memory_mb": max(one["memory_mb"] for one in told), "minutes": time}
 
     def _data(self) -> dict[str, Any] | None:
         """Put the rows into the folder, or the design and what makes rows of it.

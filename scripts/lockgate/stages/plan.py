@@ -8,9 +8,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from lockgate import gates, journal, pages, summary
+from lockgate import gates, journal, margins, offers, pages, summary
 from lockgate.catalog.files import nearest
 from lockgate.files import digest, write_json, write_text
+from lockgate.launch import World
 from lockgate.stages import advice, build, checks, configs, graph, nested
 from lockgate.stages.chain import Chain
 from lockgate.stages.model import RESULTS, Check, Stage
@@ -40,7 +41,10 @@ def document(
         log.add("check", input=f"{check['code']} {check['stage']}", result=told)
     stages = [_stage(stage, chain) for stage in chain.stages]
     # a ceiling that the scheduler enforces; half as much again is added by the item
-    hours = len(chain.stages) * config.resources.runtime_minutes / 60
+    asks = margins.asked(
+        [], config.resources, offers.chosen(config.resources, resources["machine"])
+    )
+    hours = len(chain.stages) * asks["minutes"] / 60
     plan = {
         "experiment": config.experiment.model_dump(),
         "config_digest": digest(config.model_dump(by_alias=True)),
@@ -60,6 +64,7 @@ def document(
         "checks": records,
         "prerequisites": resources["prerequisites"],
         "resources": config.resources.model_dump(),
+        "asks": asks,
         "machine": resources["machine"],
         "catalogs": [
             {
@@ -136,8 +141,11 @@ def _launches(chain: Chain) -> list[Check]:
     """Whether each stage's runner starts as many processes as its job has GPUs."""
     found = []
     for stage in chain.stages:
-        limit = build.runner(stage, chain).local_processes
-        if limit is None or stage.profile or stage.nodes * stage.gpus <= limit:
+        runner = build.runner(stage, chain)
+        limit, world = runner.local_processes, World(stage.nodes, max(1, stage.gpus))
+        if limit is None or stage.profile or world.size <= limit:
+            continue
+        if not runner.alone(stage.step, world):
             continue
         found.append(
             Check(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-from lockgate import catalog, jobs, process, tools
+from lockgate import attempts, catalog, jobs, process, tools
 from lockgate.catalog import Catalogs
-from lockgate.errors import LockgateError
-from lockgate.files import digest, locked, read_yaml, write_json, write_yaml
+from lockgate.catalog.model import Step
+from lockgate.errors import LockgateError, Stopped
+from lockgate.files import digest, read_yaml, write_json, write_yaml
 from lockgate.gates import require
-from lockgate.stages import outputs
+from lockgate.launch import World, stop_signals, wait
+from lockgate.stages import nested, outputs
 from lockgate.stages.checks.context import absent
 from lockgate.stages.model import RESULTS
 from lockgate.stages.wishes import digests
@@ -35,6 +35,7 @@ def run_stage(spec: Path, config: Path, ledger: Path, smoke: str, threads: int, 
         out: the manifest.
 
     Raises:
+        Stopped: if it was told to stop: its command was told by SIGTERM, and may have saved.
         LockgateError: if it is not approved, if its command fails, or if the command succeeds
             and the outputs are not there all the same.
     """
@@ -70,51 +71,70 @@ def run_stage(spec: Path, config: Path, ledger: Path, smoke: str, threads: int, 
     if lacking := runner.available(step):
         raise LockgateError(f"{step.id} cannot run here: {lacking}", where=str(spec))
     work = local(document["directory"], results)
-    with locked(work / ".lock", f"stage {document['stage']} is running", "wait for it"):
+    with attempts.attempt(out, item, f"stage {document['stage']} is running"):
         final = work / "config.yaml"
         write_yaml(final, settle(document, config, results), f"Made from {config} at the start")
-        command = runner.command(step, final, document["profile"], False)
-        print(f"$ {shlex.join(command)}", flush=True)
+        command = _command(runner, step, final, document)
         started = time.time()
-        done = subprocess.run(
-            command,
-            cwd=runner.directory(step, Path.cwd()),
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            stdin=subprocess.DEVNULL,
-            preexec_fn=process.die_with_parent,
-            check=False,
-        )
+        with stop_signals() as stopping:
+            variables = {"OMP_NUM_THREADS": str(threads)}
+            place = runner.directory(step, Path.cwd())
+            status = wait(command, stopping, variables, cwd=place, saves=False)
         seconds = round(time.time() - started, 2)
-        if done.returncode:
+        if stopping.is_set():  # whatever its status: it may have ended with half of the work
+            raise Stopped(
+                f"{step.id} was stopped",
+                where=str(final),
+                hint="run the pipeline again: the stage continues in its directory",
+            )
+        if status:
             raise LockgateError(
-                f"{step.id} ended with status {done.returncode}; its own words are above",
+                f"{step.id} ended with status {status}; its own words are above",
                 where=str(final),
                 hint="mend it and run the pipeline again: the stage continues in its directory",
             )
         made = {kind: local(path, results) for kind, path in document["outputs"].items()}
         records = outputs.verify(step, made)
-    faults = [f"{record['type']}: {text}" for record in records for text in record["problems"]]
-    if faults:
-        raise LockgateError(
-            f"{step.id} ended with status 0, but {'; '.join(faults)}",
-            where=str(work),
-            hint="look into the step's log; a status alone is not trusted",
+        faults = [f"{record['type']}: {text}" for record in records for text in record["problems"]]
+        if faults:
+            raise LockgateError(
+                f"{step.id} ended with status 0, but {'; '.join(faults)}",
+                where=str(work),
+                hint="look into the step's log; a status alone is not trusted",
+            )
+        write_json(
+            out,
+            {
+                "stage": document["stage"],
+                "step": step.id,
+                "item": item,
+                "command": command,
+                "directory": str(work),
+                "inputs": document["inputs"],
+                "outputs": records,
+                "seconds": seconds,
+                "peak_memory_mb": round(process.peak_memory_mb()),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            },
         )
-    write_json(
-        out,
-        {
-            "stage": document["stage"],
-            "step": step.id,
-            "item": item,
-            "command": command,
-            "directory": str(work),
-            "inputs": document["inputs"],
-            "outputs": records,
-            "seconds": seconds,
-            "peak_memory_mb": round(process.peak_memory_mb()),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        },
-    )
+
+
+def _command(runner: Any, step: Step, final: Path, document: dict[str, Any]) -> list[str]:
+    """The step's command; where its runner starts too few processes, one that starts them all."""
+    world = World(document["nodes"], max(1, document["gpus"]))
+    limit, profile = runner.local_processes, document["profile"]
+    enough = limit is None or profile or world.size <= limit
+    unknown = "" if enough else runner.alone(step, world)
+    if unknown:  # the plan said so, too
+        told = f"{limit} process for {world.nodes} nodes x {world.processes} GPUs: {unknown}"
+        print(f"WARNING: {step.id} starts {told}", flush=True)
+    if enough or unknown:
+        command: list[str] = runner.command(step, final, profile, False)
+        return command
+    # its own program knows no `defaults`
+    write_yaml(final, nested.load(final), "The whole configuration, made at the start")
+    spread: list[str] = runner.spread(step, final, world)
+    return spread
 
 
 def local(path: str, results: Path) -> Path:

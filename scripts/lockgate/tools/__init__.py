@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from lockgate.catalog.model import Step
 from lockgate.errors import LockgateError
+from lockgate.launch import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,10 @@ class Trainer(Adapter, Protocol):
     it is given has `capped(config, steps)`: what `render` gave, for so many optimizer steps at
     most, and `caveat(parameters)`: what an estimate from the given rows does not know, or an empty
     text. One that can start several processes for a run has `processes(config)`:
-    how many, each with a batch of its own, for what `render` gave.
+    how many, each with a batch of its own, for what `render` gave; those of a `World` share one
+    batch and are not among them. One that tells how far it is has `progress(out)`: `step`, `steps`
+    (in all), `seconds_per_step` (median of the last ones, or None), `loss` (or None) and `updated`
+    (unix time); None where nothing is told yet.
     """
 
     def render(self, run: dict[str, Any]) -> dict[str, Any]:
@@ -194,8 +198,13 @@ class Trainer(Adapter, Protocol):
         train: Path,
         validation: Path | None,
         out: Path,
+        world: World = ALONE,
     ) -> dict[str, Any]:
         """Train in `out`, continuing from its last complete checkpoint.
+
+        `batch_size * gradient_accumulation` rows make one optimizer step, however many processes
+        share them: what is learned does not depend on the world. SIGTERM and SIGURG (see
+        `launch.stop_signals`) end the training after the step in progress, with a checkpoint.
 
         Args:
             config: what `render` gave.
@@ -203,6 +212,11 @@ class Trainer(Adapter, Protocol):
             train: rows, JSON Lines of `id`, `prompt`, `completion`.
             validation: the same, for the loss after each epoch; None or empty: none.
             out: the run's own directory.
+            world: the processes to train in, and what to divide the micro-batch by.
+
+        Raises:
+            Stopped: if it was told to stop; the next call continues from there.
+            OutOfGpuMemory: if a smaller micro-batch (`world.divide` doubled) may fit.
 
         Returns:
             `checkpoints` (one an epoch: `epoch`, `step`, `path` relative to `out`, `adapter`
@@ -310,7 +324,12 @@ class StepRunner(Protocol):
     """Its steps read `defaults:` in a configuration; where not, one is written whole."""
 
     local_processes: int | None
-    """Processes that it starts for a job without a profile; None: the step decides."""
+    """Processes that it starts for a job without a profile; None: the step decides.
+
+    One with a number also has `spread(step, config, world)`, the command that starts a step in a
+    whole world with its whole configuration, and `alone(step, world)`: empty, or why `spread`
+    cannot.
+    """
 
     def directory(self, step: Step, project: Path) -> Path:
         """Working directory of the command; `project` is where the pipeline was started."""

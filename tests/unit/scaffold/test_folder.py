@@ -227,6 +227,21 @@ def test_resources_of_the_plan_are_those_of_the_jobs(built):
     assert 'threads="${THREADS:-3}"' in (folder / "settings.sh").read_text()
 
 
+def test_what_is_not_given_is_what_training_and_evaluation_are_expected_to_need(built):
+    built.build(resources__qos="high", resources__constraint="a100")
+    place = built.experiment.config.results / "plan/estimates.csv"
+    place.parent.mkdir(parents=True)
+    place.write_text(
+        "run,phase,high,memory_mb\ntiny_epochs-1,train,3600,2000\ntiny_epochs-1,eval,60,4000\n"
+    )
+    folder = built.hand_over()
+    script = (folder / "sbatch/tiny_epochs-1.sh").read_text()
+    assert "--mem=5700M" in script and "--time=105\n" in script
+    assert "--qos=high" in script and "--constraint=a100" in script
+    script = (folder / "sbatch/tiny_control.sh").read_text()
+    assert "--mem=4000M" in script and "--time=120\n" in script
+
+
 def test_a_model_that_is_not_named_ends_it_with_a_word(built, alone):
     folder = built.hand_over()
     run = ["bash", str(folder / "run.sh")]

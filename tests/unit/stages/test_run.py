@@ -1,7 +1,6 @@
 """The job of a stage, with real programs: what it refuses, what it runs, what it trusts."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -208,10 +207,9 @@ def test_a_stage_that_failed_continues_in_its_directory(jobs):
 def test_a_directory_in_which_a_stage_runs_is_locked(jobs):
     jobs.program("sft/whole", TRAIN)
     jobs.build(SFT)
-    work = jobs.results / "stages/sft-whole" / jobs.chain.stages[0].key
-    with locked(work / ".lock"):
+    with locked(jobs.results / "stages/sft-whole/.lock"):
         error = jobs.refused("stages/sft-whole")
-    assert error.what == f"stage sft-whole is running (process {os.getpid()})"
+    assert error.what.startswith("stage sft-whole is running (process ")
     assert jobs.run("stages/sft-whole")["stage"] == "sft-whole"
 
 

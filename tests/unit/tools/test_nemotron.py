@@ -8,6 +8,8 @@ import pytest
 
 from lockgate import catalog
 from lockgate.catalog.model import Notes, Step
+from lockgate.errors import LockgateError
+from lockgate.launch import World
 from lockgate.tools import get
 
 RUNNER = get("catalog", "nemotron", "test")
@@ -115,6 +117,65 @@ def test_uv_needs_the_checkout(path):
     step = Step(id="a/b", path="a/b", directory=Path("/nowhere/a/b"))
     assert "pyproject.toml" in RUNNER.available(step)
     assert RUNNER.command(step, Path("my.yaml"), "", dry=False)[0] == "nemotron"
+
+
+HEADER = """# /// script
+# [tool.runspec]
+# name = "a/b"
+# [tool.runspec.run]
+# launch = "{launch}"
+# ///
+"""
+
+
+def with_program(checkout, launch):
+    program = checkout / "src/nemotron/steps/a/b/step.py"
+    program.write_text(HEADER.format(launch=launch))
+    return one(checkout), program
+
+
+def test_a_torchrun_step_is_started_by_its_own_program_in_as_many_processes(checkout, path):
+    path("uv")
+    step, program = with_program(checkout, "torchrun")
+    line = RUNNER.spread(step, Path("/my.yaml"), World(1, 4))
+    assert line == [
+        *("uv", "run", "--project", str(checkout), "python", "-m", "torch.distributed.run"),
+        *("--standalone", "--nproc_per_node", "4", str(program), "--config", "/my.yaml"),
+    ]
+    assert RUNNER.alone(step, World(1, 4)) == ""
+
+
+def test_the_python_of_its_command_line_has_its_packages(checkout, path, tmp_path):
+    path("nemotron", "python", "uv")
+    step, _ = with_program(checkout, "torchrun")
+    line = RUNNER.spread(step, Path("/my.yaml"), World(1, 2))
+    assert line[0] == str(tmp_path / "bin" / "python")
+
+
+def test_several_nodes_need_a_job(checkout, path, monkeypatch):
+    path("uv")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    step, _ = with_program(checkout, "torchrun")
+    with pytest.raises(LockgateError, match="2 nodes need a job of SLURM"):
+        RUNNER.spread(step, Path("/my.yaml"), World(2, 2))
+
+
+def test_a_step_that_starts_its_own_processes_is_left_to_its_command_line(checkout, path):
+    path("nemotron")
+    step, _ = with_program(checkout, "ray")
+    line = RUNNER.spread(step, Path("/my.yaml"), World(1, 8))
+    assert line == RUNNER.command(step, Path("/my.yaml"), "", False)
+    assert RUNNER.alone(step, World(1, 8)) == ""
+    assert "launch = ray, which is known on one node only" in RUNNER.alone(step, World(2, 8))
+
+
+def test_how_a_step_is_started_may_not_be_known(checkout, path):
+    path("uv")
+    assert "its step.py, or the header" in RUNNER.alone(one(checkout), World(1, 2))
+    step, _ = with_program(checkout, "torchrun")
+    assert RUNNER.alone(step, World(1, 2)) == ""
+    (checkout / "pyproject.toml").unlink()
+    assert "neither the Python of its CLI nor uv" in RUNNER.alone(step, World(1, 2))
 
 
 def test_its_notes_fit():

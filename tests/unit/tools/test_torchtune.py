@@ -19,8 +19,9 @@ from lockgate.config.training import Parameters
 from lockgate.documents import RECIPE_VERSION
 from lockgate.errors import LockgateError
 from lockgate.files import digest, write_json, write_yaml
+from lockgate.launch import World
 from lockgate.tools import get
-from lockgate.tools.torchtune import architectures, options
+from lockgate.tools.torchtune import architectures, command, options
 from tiny_model import make_tiny_model
 
 TUNE = get("training", "torchtune", "training.tool")
@@ -303,6 +304,61 @@ def test_a_missing_environment_is_told_with_its_command(
             call()
         assert caught.value.where == "training.tool"
         assert caught.value.hint == "lockgate env create torchtune"
+
+
+def test_the_processes_of_a_job_share_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_source", lambda name: None)
+    config = rendered(batch_size=4, gradient_accumulation=2)
+    shared, world = command.shared(config, World(2, 2))
+    assert (shared["recipe"]["name"], world) == ("lora_finetune_distributed", World(2, 2))
+    assert shared["settings"]["batch_size"] == 2
+    assert shared["settings"]["gradient_accumulation_steps"] == 1
+    assert config["settings"]["batch_size"] == 4 and config["recipe"]["processes"] is None
+    halved, _ = command.shared(config, World(divide=2))
+    assert halved["settings"]["gradient_accumulation_steps"] == 4
+    assert halved["recipe"] == config["recipe"]
+    with pytest.raises(LockgateError, match="3 processes .* cannot share equally"):
+        command.shared(config, World(1, 3))
+
+
+def test_nproc_per_node_keeps_its_own_meaning() -> None:
+    config = rendered(batch_size=4, extra={"nproc_per_node": 2})
+    for world in (World(), World(1, 2)):
+        shared, started = command.shared(config, world)
+        assert shared == {**config, "batch_size": 4} and started == World(1, 2)
+    with pytest.raises(LockgateError, match="nproc_per_node is 2, and the job has 2 nodes x 2"):
+        command.shared(config, World(2, 2))
+
+
+def test_a_recipe_for_one_process_is_not_started_in_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("x = 1\n")
+    config = rendered(batch_size=4, extra={"recipe": "mine.py"})
+    with pytest.raises(LockgateError, match="mine.py runs in one process, .* has 2 GPUs"):
+        command.shared(config, World(1, 2))
+    (tmp_path / "mine.py").write_text("import torch.distributed\n")
+    assert command.shared(config, World(1, 2))[0]["recipe"]["name"] == "mine.py"
+
+
+def test_progress_is_read_from_the_recipes_own_metrics(tmp_path: Path) -> None:
+    assert TUNE.progress(tmp_path) is None
+    write_json(tmp_path / "work" / "steps.json", 8)
+    assert TUNE.progress(tmp_path) is None
+    lines = [
+        {"step": n, "loss": 5 - n, "seconds": seconds, "time": 100.0 + n}
+        for n, seconds in enumerate((9.0, 2.0, 3.0), 1)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"saving": 1.0}\n{"step": 4, "lo'
+    (tmp_path / "work" / "metrics.jsonl").write_text(text)
+    assert TUNE.progress(tmp_path) == {
+        "step": 3,
+        "steps": 8,
+        "seconds_per_step": 3.0,
+        "loss": 2,
+        "updated": 103.0,
+    }
 
 
 # --- what runs in the environment
@@ -714,8 +770,8 @@ def test_its_steps_run_by_themselves(
     config = {"defaults": str(place / "config" / "tiny.yaml"), "model": str(base)}
     config |= {"train": "rows.jsonl", "output": "out", "learning_rate": 0.01}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, place / "step.py", "--config", "config.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    line = [sys.executable, place / "step.py", "--config", "config.yaml"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "training.json").read_text())
     assert report["steps"] == 2 and report["versions"]["torchtune"] == "0.6.1"

@@ -282,9 +282,9 @@ def test_killed_after_the_last_checkpoint_it_only_reports(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from lockgate.tools.trl import run
+    from lockgate.tools.trl import kept
 
-    write = run.write_json
+    write = kept.write_json
 
     def killed(path: Path, value: Any) -> None:
         if path.name == "result.json":
@@ -292,7 +292,7 @@ def test_killed_after_the_last_checkpoint_it_only_reports(
         write(path, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "write_json", killed)
+        patch.setattr(kept, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             TRL.train(rendered(), base, rows, held_out, tmp_path)
     result = TRL.train(rendered(), base, rows, held_out, tmp_path)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from lockgate.catalog.model import Step
+from lockgate.launch import World, meeting, srun
 
 _BELOW = Path("src/nemotron/steps")
 
@@ -54,9 +55,33 @@ class Nemotron:
         line += ["-r", profile] if profile else []
         line += ["-d"] if dry else []
         project = _project(step)
-        if not shutil.which("nemotron") and shutil.which("uv") and project:
+        if not shutil.which("nemotron") and _uv() and project:
             return ["uv", "run", "--project", str(project), *line]
         return line
+
+    def spread(self, step: Step, config: Path, world: World) -> list[str]:
+        """Its own program under torch's launcher: that of the CLI is fixed to one process.
+
+        A step that is not started by torch's launcher starts what it needs on its node by itself.
+
+        Raises:
+            LockgateError: for several nodes outside SLURM.
+        """
+        if not step.runspec or step.runspec["launch"] != "torchrun":
+            return self.command(step, config, "", False)
+        line = [*_python(step), "-m", "torch.distributed.run", *meeting(world)]
+        line += [str(step.directory / "step.py"), "--config", str(config)]
+        return [*srun(world.nodes, 1), *line] if world.nodes > 1 else line
+
+    def alone(self, step: Step, world: World) -> str:
+        """Empty if `spread` starts a step in a whole world; else why not."""
+        if step.runspec is None or not (step.directory / "step.py").is_file():
+            return "its step.py, or the header there that says how it is started, is missing"
+        launch = step.runspec["launch"]
+        if launch == "torchrun":
+            return "" if _python(step) else "neither the Python of its CLI nor uv is found"
+        told = f"its header says launch = {launch}, which is known on one node only"
+        return "" if world.nodes == 1 else told
 
     def directory(self, step: Step, project: Path) -> Path:
         """The checkout, where its own CLI looks for its files."""
@@ -66,11 +91,25 @@ class Nemotron:
         """Empty if the CLI, or uv with the checkout, can run the step."""
         if shutil.which("nemotron"):
             return ""
-        if not shutil.which("uv"):
+        if not _uv():
             return "neither nemotron nor uv is on the PATH: install uv, then `uv sync` the checkout"
         if not _project(step):
             return "uv needs the checkout with its pyproject.toml: clone it, or install nemotron"
         return ""
+
+
+def _python(step: Step) -> list[str]:
+    """The interpreter that has the step's packages; empty: it is not known."""
+    program = shutil.which("nemotron")
+    beside = Path(program).resolve().with_name("python") if program else None
+    if beside and beside.is_file():
+        return [str(beside)]
+    project = _project(step)
+    return ["uv", "run", "--project", str(project), "python"] if project and _uv() else []
+
+
+def _uv() -> bool:
+    return shutil.which("uv") is not None
 
 
 def _project(step: Step) -> Path | None:

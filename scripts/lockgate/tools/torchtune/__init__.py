@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import environments
+from lockgate.launch import ALONE, World
 from lockgate.tools import Handover, PlainRun
 from lockgate.tools.torchtune import options
 
@@ -55,7 +56,10 @@ class _Torchtune:
         return "dataset" in (parameters.get("extra") or {})
 
     def processes(self, config: dict[str, Any]) -> int:
-        """Processes that a rendered run is launched with; each takes a batch of its own."""
+        """Processes that `nproc_per_node` asks for; each takes a batch of its own.
+
+        Those of a `World` share one batch, and are not counted here.
+        """
         return int(config["recipe"]["processes"] or 1)
 
     def validate(self, config: dict[str, Any]) -> None:
@@ -70,10 +74,16 @@ class _Torchtune:
         train: Path,
         validation: Path | None,
         out: Path,
+        world: World = ALONE,
     ) -> dict[str, Any]:
         from lockgate.tools.torchtune import run
 
-        return run.train(config, model.absolute(), train, validation, out.absolute())
+        return run.train(config, model.absolute(), train, validation, out.absolute(), world)
+
+    def progress(self, out: Path) -> dict[str, Any] | None:
+        from lockgate.tools.torchtune import run
+
+        return run.progress(out)
 
     def scaffold(self, runs: list[PlainRun], root: Path) -> Handover:
         from lockgate.tools.torchtune import scaffold

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
@@ -12,12 +11,15 @@ from typing import Any
 import jinja2
 
 from lockgate import environments, process
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, OutOfGpuMemory, Stopped
 from lockgate.files import file_digest, write_text
+from lockgate.launch import World, meeting, micro_batches, srun, stop_signals, wait
 from lockgate.tools.torchtune import ENVIRONMENT, architectures, options
 
 _PACKAGE = Path(__file__).parent
 _COMPONENT = _PACKAGE / "component"
+
+_CONTINUES = "run it again: it continues after its last complete epoch"
 
 # Read through a constant's name, which the recipe's text does not show.
 _ALSO = {"profiler"}
@@ -134,46 +136,98 @@ def render(
     return work / "config.yaml"
 
 
-def launch(config: dict[str, Any], file: Path, log: Path) -> None:
+def launch(config: dict[str, Any], file: Path, log: Path, world: World) -> None:
     """Run the recipe with the configuration `file`; everything it prints goes to `log`.
 
     Raises:
+        Stopped: if it was told to stop; it saves at the end of an epoch only, so it ends at once.
+        OutOfGpuMemory: if a smaller micro-batch may fit.
         LockgateError: with the last thing it said, if it fails.
     """
     recipe = config["recipe"]
     command = [str(_tune()), "run"]
+    if world.nodes > 1:  # one launcher a node, which meet each other
+        command = [*srun(world.nodes, 1), *command]
     if recipe["processes"]:
-        command += ["--nproc_per_node", str(recipe["processes"])]
+        command += meeting(world)
     # By its path a recipe would be run as a module, whose name may be a builtin recipe's.
     name = "lockgate_recipe" if options.by_path(recipe["name"]) else recipe["name"]
     command += [name, "--config", str(file)]
-    with open(log, "a", encoding="utf-8") as handle:
-        handle.write(f"$ {' '.join(command)}\n")
-        handle.flush()
-        started = handle.tell()
-        done = subprocess.run(
-            command,
-            env={**os.environ, **_variables(recipe["name"])},
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=subprocess.STDOUT,
-            preexec_fn=process.die_with_parent,
-            check=False,
-        )
-    if done.returncode != 0:
-        said = log.read_bytes()[started:].decode("utf-8", "replace")
-        if "is not a finite number" in said:
-            found = re.search(r"the loss at step \d+ is not a finite number", said)
-            raise LockgateError(
-                found[0] if found else "the loss is not a finite number",
-                where=str(log),
-                hint="lower training.parameters.learning_rate, or use precision: float32",
-            )
+    said_before = log.stat().st_size if log.exists() else 0
+    with stop_signals() as stopping:
+        status = wait(command, stopping, _variables(recipe["name"]), log, saves=False)
+    if status == 0:
+        return
+    said = log.read_bytes()[said_before:].decode("utf-8", "replace")
+    if stopping.is_set():
+        raise Stopped("`tune run` was stopped", where=str(log), hint=_CONTINUES)
+    if "is not a finite number" in said:
+        found = re.search(r"the loss at step \d+ is not a finite number", said)
         raise LockgateError(
-            f"`tune run` ended with status {done.returncode}: {reason(said)}",
+            found[0] if found else "the loss is not a finite number",
             where=str(log),
-            hint="run it again: it continues after its last complete epoch",
+            hint="lower training.parameters.learning_rate, or use precision: float32",
         )
+    if "OutOfMemoryError" in said:
+        rows = config["settings"]["batch_size"]
+        what = f"{rows} rows of up to {config['max_length']} tokens do not fit the GPU"
+        if rows > 1:
+            hint = "the next attempt takes half of them and twice the accumulation"
+            raise OutOfGpuMemory(what, where=f"{options.KEY}.batch_size", hint=hint)
+        hint = "lower max_length, use method lora, set extra.enable_activation_checkpointing, or "
+        hint += "take a GPU with more memory"
+        raise LockgateError(what, where=f"{options.KEY}.max_length", hint=hint)
+    raise LockgateError(
+        f"`tune run` ended with status {status}: {reason(said)}",
+        where=str(log),
+        hint=_CONTINUES,
+    )
+
+
+def shared(config: dict[str, Any], world: World) -> tuple[dict[str, Any], World]:
+    """The configuration of each process of a world, and the world that is really started.
+
+    `batch_size` beside its settings is the run's own: the validation's batches are of that size.
+    The user's own `nproc_per_node` keeps its meaning: each process takes a whole batch.
+
+    Raises:
+        LockgateError: if the recipe does not run in so many processes.
+    """
+    recipe, settings = config["recipe"], config["settings"]
+    own = recipe["processes"]
+    if own:
+        if world.size > 1 and (world.nodes, world.processes) != (1, own):
+            raise LockgateError(
+                f"nproc_per_node is {own}, and the job has {world.nodes} nodes x "
+                f"{world.processes} GPUs",
+                where=f"{options.KEY}.extra.nproc_per_node",
+                hint="remove it: there is a process for each GPU of resources",
+            )
+        rows, times = micro_batches(
+            settings["batch_size"],
+            settings["gradient_accumulation_steps"],
+            World(divide=world.divide),
+        )
+        world = World(1, own, world.divide)
+    else:
+        rows, times = micro_batches(
+            settings["batch_size"], settings["gradient_accumulation_steps"], world
+        )
+        if world.size > 1:
+            single, distributed = options.RECIPES[config["method"]]
+            name = distributed if recipe["name"] == single else recipe["name"]
+            source = _source(name)
+            if source and "distributed" not in source.read_text(encoding="utf-8"):
+                raise LockgateError(
+                    f"the recipe {name} runs in one process, and the job has {world.size} GPUs",
+                    where=f"{options.KEY}.extra.recipe",
+                    hint="set resources.nodes and resources.gpus to 1, or use torch.distributed in "
+                    "it",
+                )
+            recipe = {**recipe, "name": name, "processes": world.processes}
+    whole = settings["batch_size"]
+    settings = {**settings, "batch_size": rows, "gradient_accumulation_steps": times}
+    return {**config, "recipe": recipe, "settings": settings, "batch_size": whole}, world
 
 
 def cuda() -> bool:

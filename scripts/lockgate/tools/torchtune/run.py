@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, Stopped
 from lockgate.files import (
     digest,
     file_digest,
@@ -17,30 +18,43 @@ from lockgate.files import (
     write_json,
     write_jsonl,
 )
+from lockgate.launch import ALONE, World
 from lockgate.prompts import read_rows, tokenize
 from lockgate.tools.torchtune import architectures, command, options
 from lockgate.weights import inspect_weights, weights_digest
 
 _RESULT = "result.json"
 _INPUTS = "inputs.json"
+_STEPS = "steps.json"
+_LAST = 20  # steps whose median stands for the next ones
 # What an adapter's directory holds beside its weights; the model's own files stay with the base.
 _NOT_OF_ADAPTERS = ("config.json", "generation_config.json", "README.md")
 
 
 def train(
-    config: dict[str, Any], base: Path, train: Path, validation: Path | None, out: Path
+    config: dict[str, Any],
+    base: Path,
+    train: Path,
+    validation: Path | None,
+    out: Path,
+    world: World = ALONE,
 ) -> dict[str, Any]:
     """See `Trainer.train`; the paths `base` and `out` are absolute."""
+    given = config
+    config, world = command.shared(config, world)
     if validation is not None and validation.stat().st_size == 0:
         validation = None
     command.check_files(config)
     work = out / "work"
-    inputs = {
-        "config": digest(config),
+    inputs: dict[str, Any] = {
+        "config": digest(given),
         "model": weights_digest(base),
         "train": file_digest(train),
         "validation": file_digest(validation) if validation else None,
     }
+    if not given["recipe"]["processes"] and world.size > 1:
+        # a recipe for one process does not read the optimizer's state of one for several
+        inputs["processes"] = world.size
     if (out / _INPUTS).exists() and read_json(out / _INPUTS) == inputs:
         result = _finished(out)
         if result is not None:
@@ -51,7 +65,11 @@ def train(
             shutil.rmtree(old, ignore_errors=True)
         (out / _RESULT).unlink(missing_ok=True)
         write_json(out / _INPUTS, inputs)
-    result = _train(config, base, train, validation, out, work)
+    try:
+        result = _train(config, base, train, validation, out, work, world)
+    except Stopped as error:
+        told = f"training was stopped; {_epochs(work)} of {config['settings']['epochs']} epochs"
+        raise Stopped(f"{told} are complete", where=error.where, hint=error.hint) from None
     for name in ("config.yaml", "tune.log"):  # what ran, and what it said
         if (work / name).exists():
             os.replace(work / name, out / name)
@@ -76,6 +94,7 @@ def _train(
     validation: Path | None,
     out: Path,
     work: Path,
+    world: World,
 ) -> dict[str, Any]:
     started = time.time()
     settings, lora = config["settings"], config["method"] == "lora"
@@ -83,8 +102,7 @@ def _train(
     rows, truncated, pad_id = _tokens(train, base, config)
     write_jsonl(work / "tokens.jsonl", rows)
     own_data = "dataset" in settings
-    size = settings["batch_size"] * settings["gradient_accumulation_steps"]
-    size *= config["recipe"]["processes"] or 1
+    size = settings["batch_size"] * settings["gradient_accumulation_steps"] * world.size
     steps = None if own_data else len(rows) // size
     if steps == 0:
         raise LockgateError(
@@ -97,7 +115,7 @@ def _train(
         raise LockgateError(
             f"the recipe {config['recipe']['name']} needs GPUs, and torchtune sees none here",
             where=f"{options.KEY}.extra",
-            hint="remove nproc_per_node and recipe, or run where there are GPUs",
+            hint="remove nproc_per_node and recipe, ask for one GPU, or run where there are GPUs",
         )
     epochs = settings["epochs"]
     done = _epochs(work)
@@ -108,12 +126,13 @@ def _train(
     began, saving = started, 0.0
     if done < epochs:
         write_jsonl(work / "metrics.jsonl", entries)
+        write_json(work / _STEPS, steps and steps * epochs)
         weights = sorted(path.name for path in base.glob("*.safetensors"))
         resume = work / f"epoch-{done - 1}" if done else None
         file = command.render(
             config, work, about, base, weights, device, train, resume, resumed, steps, pad_id, size
         )
-        command.launch(config, file, work / "tune.log")
+        command.launch(config, file, work / "tune.log", world)
         saving = sum(entry["saving"] for entry in _lines(work) if "saving" in entry)
         entries = _metrics(work)
         new = [entry for entry in entries if entry["step"] > resumed]
@@ -134,7 +153,6 @@ def _train(
     trainable = parameters
     if lora:
         trainable = inspect_weights(out / f"epoch-{epochs - 1}")["parameters"]
-    processes = config["recipe"]["processes"] or 1
     return {
         "checkpoints": [
             {
@@ -158,7 +176,7 @@ def _train(
         ],
         "steps": len(entries),
         # the first process counts its own tokens
-        "tokens": sum(entry["tokens"] for entry in entries) * processes,
+        "tokens": sum(entry["tokens"] for entry in entries) * world.size,
         "seconds": {
             "load": began - started,
             "train": sum(entry["seconds"] for entry in entries),
@@ -222,6 +240,24 @@ def _lines(work: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def progress(out: Path) -> dict[str, Any] | None:
+    """See `Trainer`; None: no step is done yet, or how many there will be is not known."""
+    try:
+        steps = json.loads((out / "work" / _STEPS).read_text(encoding="utf-8"))
+        done = _metrics(out / "work")
+    except (OSError, ValueError):
+        return None
+    if not done or not isinstance(steps, int):
+        return None
+    return {
+        "step": done[-1]["step"],
+        "steps": steps,
+        "seconds_per_step": statistics.median(entry["seconds"] for entry in done[-_LAST:]),
+        "loss": done[-1]["loss"],
+        "updated": done[-1]["time"],
+    }
+
+
 def _export(source: Path, target: Path, base: Path, config: dict[str, Any]) -> None:
     """An epoch's model as PEFT or transformers load it; it appears whole."""
     if target.is_dir():
@@ -273,11 +309,13 @@ def _validation(
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     settings = TrainingArguments(
         output_dir=str(work / "validation"),
-        per_device_eval_batch_size=config["settings"]["batch_size"],
+        per_device_eval_batch_size=config["batch_size"],
         use_cpu=not torch.cuda.is_available(),
         report_to="none",
         disable_tqdm=True,
     )
+    if settings.n_gpu > 1:  # the batches, and with them the mean, would be larger
+        settings._n_gpu = 1
     found = {}
     for epoch in range(config["settings"]["epochs"]):
         weights = out / f"epoch-{epoch}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
+from lockgate.launch import ALONE, World
 from lockgate.tools import Handover, PlainRun, installed
 
 _PACKAGES = ("trl", "peft", "transformers", "torch", "accelerate", "datasets")
@@ -42,7 +43,8 @@ _REFUSED = {
     "restore_callback_states_from_checkpoint", "trust_remote_code", "model_init_kwargs",
     "dataset_kwargs", "dataset_text_field", "chat_template_path", "eos_token", "pad_token",
     "completion_only_loss", "assistant_only_loss", "truncation_mode", "group_by_length",
-    "use_liger_kernel", "padding_free",
+    "use_liger_kernel", "padding_free", "ddp_backend", "fsdp", "fsdp_config", "deepspeed",
+    "parallelism_config", "accelerator_config", "average_tokens_across_devices", "local_rank",
 }
 # fmt: on
 _REFUSED_PREFIXES = ("save_", "eval_", "logging_", "hub_", "push_to_hub", "metric_for_", "greater_")
@@ -160,10 +162,21 @@ class _Trl:
         train: Path,
         validation: Path | None,
         out: Path,
+        world: World = ALONE,
     ) -> dict[str, Any]:
+        paths = model.absolute(), train.absolute(), validation and validation.absolute()
+        if world.size > 1:
+            from lockgate.tools.trl import worker
+
+            return worker.train(config, *paths, out.absolute(), world)
         from lockgate.tools.trl import run
 
-        return run.train(config, model.absolute(), train, validation, out.absolute())
+        return run.train(config, *paths, out.absolute(), world)
+
+    def progress(self, out: Path) -> dict[str, Any] | None:
+        from lockgate.tools.trl import kept
+
+        return kept.progress(out)
 
     def scaffold(self, runs: list[PlainRun], root: Path) -> Handover:
         from lockgate.tools.trl import scaffold
