@@ -149,8 +149,8 @@ class Allocation:
             attempt: Snakemake's count of attempts in this call, from 1; what happened is read
                 anew for each.
         """
-        if self._given[0] is not None:
-            return self._given[0]
+        if self._given and self._given.memory_mb is not None:
+            return self._given.memory_mb
         phase = _PHASES.get(rule, rule)
         processes = processes_of(phase, self.resources)
         asked = memory_mb(self.estimates.of(rule, name), self.resources, processes)
@@ -160,8 +160,8 @@ class Allocation:
 
     def minutes(self, rule: str, name: str, attempt: int) -> int:
         """Walltime in minutes that a job asks for; arguments as `memory_mb`."""
-        if self._given[1] is not None:
-            return self._given[1]
+        if self._given and self._given.minutes is not None:
+            return self._given.minutes
         parts = self.shards if rule == "generate" else 1
         asked = minutes(self.estimates.of(rule, name), self.resources, parts)
         if rule.startswith("preview") and self.resources.runtime_minutes is None:
@@ -184,10 +184,10 @@ class Allocation:
         return offered(cluster.partitions(), self.resources.partition)
 
     @functools.cached_property
-    def _given(self) -> tuple[int | None, int | None]:
+    def _given(self) -> cluster.Given | None:
         """Memory and minutes of the job of SLURM that this process is in."""
         number = None if self.main else cluster.job_id()
-        return cluster.given(number) if number else (None, None)
+        return cluster.given(number) if number else None
 
     def _ran_out(self, rule: str, name: str, attempt: int, outcome: str) -> list[int | None]:
         """What each attempt had that ended so."""
@@ -218,10 +218,7 @@ class Allocation:
         for pattern in RESULTS.values():
             place = attempts.place(Path(pattern.format("*"))) / attempts.NAME
             for path in self.results.glob(str(place)):
-                tries = attempts.read(path)
-                last = tries[-1:] if tries and tries[-1].outcome == attempts.STOPPED else []
-                asked = [*(one for one in tries if one.ended is None), *last]
-                silent += [one.job for one in asked if one.job]
+                silent += attempts.unclear(attempts.read(path))
         return cluster.jobs(silent)
 
 

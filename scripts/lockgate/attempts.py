@@ -59,6 +59,7 @@ class Attempt:
         began, ended: unix times; `ended` None: nothing was written at its end.
         outcome: how it ended; empty: it has not, or nothing says how.
         detail: the reason, one line.
+        log: the file that its process printed to.
         memory_mb, minutes: what it was given (None: not known).
     """
 
@@ -70,6 +71,7 @@ class Attempt:
     ended: float | None = None
     outcome: str = ""
     detail: str = ""
+    log: str = ""
     memory_mb: int | None = None
     minutes: int | None = None
 
@@ -95,6 +97,7 @@ def read(path: Path) -> list[Attempt]:
             continue  # a kill cut it short
         if event == "begin":
             known = {key: entry.get(key) for key in ("memory_mb", "minutes")}
+            known["log"] = entry.get("log", "")
             found.append(Attempt(entry["item"], *owner, began=entry["time"], **known))
             continue
         for index in reversed(range(len(found))):
@@ -111,13 +114,18 @@ def settled(
 ) -> list[Attempt]:
     """The same, with an outcome of those that ended without a word.
 
-    SLURM is asked only where there are some (and whether the last one, if it was stopped, was
-    cancelled), by `jobs` (none: `cluster.jobs`). The last one of all keeps an empty outcome while
-    its job or its process is there (or while SLURM does not answer).
+    SLURM is asked only where there are some (and why the last one, if it was stopped or failed),
+    by `jobs` (none: `cluster.jobs`). The last one of all keeps an empty outcome while its job or
+    its process is there (or while SLURM does not answer).
     """
-    open_ends = [one for one in attempts if one.ended is None or one.outcome == STOPPED]
-    asked = [one.job for one in open_ends if one.job and (one.ended is None or one is attempts[-1])]
+    asked = unclear(attempts)
     return settle(attempts, (jobs or cluster.jobs)(asked) if asked else {})
+
+
+def unclear(attempts: list[Attempt]) -> list[str]:
+    """Numbers of the jobs of which SLURM knows more than the attempts say."""
+    last = attempts[-1:] if attempts and attempts[-1].outcome in (STOPPED, FAILED) else []
+    return [one.job for one in attempts if one.job and (one.ended is None or one in last)]
 
 
 def settle(attempts: list[Attempt], known: Known) -> list[Attempt]:
@@ -127,8 +135,14 @@ def settle(attempts: list[Attempt], known: Known) -> list[Attempt]:
 
 def _settle(one: Attempt, last: bool, known: Known) -> Attempt:
     if one.ended is not None:
-        job = (known or {}).get(one.job or "") if last and one.outcome == STOPPED else None
-        return replace(one, outcome=_STATES.get(job.state, STOPPED)) if job else one
+        job = (known or {}).get(one.job or "") if last else None
+        if job is None or one.outcome not in (STOPPED, FAILED):
+            return one
+        outcome = _STATES.get(job.state, one.outcome)
+        # the kernel may have killed a process that this one had started, and waited for
+        failed = outcome == FAILED and not job.active
+        ran_out = failed and cluster.memory_ran_out(job.id, one.log)
+        return replace(one, outcome=OUT_OF_MEMORY if ran_out else outcome)
     if one.job is None:
         here = one.host == socket.gethostname()
         if last and (not here or _is_running(one)):
@@ -160,11 +174,11 @@ def _is_running(one: Attempt) -> bool:
 def trailing(attempts: list[Attempt], item: str, outcome: str) -> int:
     """How many of the last attempts at an item ended that way, one after the other.
 
-    Those that were stopped, cancelled or lost with their node in between do not count.
+    Those that ended in another way in between do not count.
     """
     count = 0
     for one in reversed(attempts):
-        if one.item != item or one.outcome in (DONE, FAILED):
+        if one.item != item or one.outcome == DONE:
             break
         count += one.outcome == outcome
     return count
@@ -189,18 +203,13 @@ def attempt(out: Path, item: str, what: str) -> Iterator[list[Attempt]]:
     directory = place(out)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / NAME
-    with _sole(directory / ".lock", what):
+    with _sole(directory / ".lock", what) as superseded:
         before = read(path)
         earlier = settled(before)
         for old, one in zip(before, earlier, strict=True):
             if old.ended is None and one.outcome:
                 _append(path, one.job, one.host, one.pid, _end(one.outcome, one.detail))
-        if process.granted.attempt > 1 and earlier and earlier[-1].outcome == CANCELLED:
-            raise LockgateError(
-                f"SLURM job {earlier[-1].job} was cancelled: it is not begun again by itself",
-                where=str(directory),
-                hint="run the pipeline again to go on",
-            )
+        _refuse(earlier, superseded, str(directory))
         _append(
             path,
             *_own(),
@@ -209,6 +218,7 @@ def attempt(out: Path, item: str, what: str) -> Iterator[list[Attempt]]:
                 "item": item,
                 "memory_mb": process.granted.memory_mb,
                 "minutes": process.granted.minutes,
+                "log": _output(),
             },
         )
         try:
@@ -224,6 +234,34 @@ def attempt(out: Path, item: str, what: str) -> Iterator[list[Attempt]]:
                 ) from error
             raise
         _append(path, *_own(), _end(DONE, ""))
+
+
+def _refuse(earlier: list[Attempt], superseded: str, where: str) -> None:
+    """Do not begin again, in one call, what would only end in the same way."""
+    last = earlier[-1] if earlier else None
+    if process.granted.attempt == 1 or last is None or last.job in (None, superseded):
+        return
+    if last.outcome == CANCELLED:
+        raise LockgateError(
+            f"SLURM job {last.job} was cancelled: it is not begun again by itself",
+            where=where,
+            hint="run the pipeline again to go on",
+        )
+    given = process.granted.memory_mb
+    if last.outcome == OUT_OF_MEMORY and given and given <= (last.memory_mb or 0):
+        raise LockgateError(
+            f"{last.memory_mb} MB were not enough, and there are no more than {given}",
+            where=where,
+            hint="give it more: resources.memory_mb, or a partition with larger nodes",
+        )
+
+
+def _output() -> str:
+    """The file that this process prints to; empty: it is none."""
+    with suppress(OSError):
+        file = os.readlink("/proc/self/fd/1")
+        return file if os.path.isfile(file) else ""
+    return ""
 
 
 def cancelled(out: Path, item: str, job: str | None, by: str) -> None:
@@ -247,7 +285,7 @@ def cancelled(out: Path, item: str, job: str | None, by: str) -> None:
 
 
 def _own() -> tuple[str | None, str, int]:
-    return cluster.job_id(), socket.gethostname(), os.getpid()
+    return process.granted.job, socket.gethostname(), os.getpid()
 
 
 def _end(outcome: str, detail: str) -> dict[str, Any]:
@@ -266,10 +304,9 @@ def _reason(error: BaseException) -> tuple[str, str]:
     detail = error.what if isinstance(error, LockgateError) else f"{type(error).__name__}: {error}"
     detail = (detail.splitlines() or [""])[0][:300]
     if isinstance(error, Stopped):
-        job = cluster.job_id()
-        _, minutes = cluster.given(job) if job else (None, None)
-        left = None if minutes is None else minutes * 60 - process.seconds()
-        late = left is not None and left < warning_seconds(minutes or 0) + _SLURM_LATE
+        given = cluster.given(process.granted.job) if process.granted.job else None
+        left = given.seconds_left if given else None
+        late = left is not None and left < WARNING_SECONDS + _SLURM_LATE
         return (OUT_OF_TIME if late else STOPPED), detail
     if isinstance(error, OutOfGpuMemory):
         return OUT_OF_GPU_MEMORY, detail
@@ -293,13 +330,13 @@ def _no_space(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def _sole(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock that names its owner's SLURM job.
+def _sole(path: Path, what: str) -> Iterator[str]:
+    """Hold a lock that names its owner's SLURM job; gives the number of one that it cancelled.
 
     A job of SLURM that is left over (its Snakemake was killed) is cancelled by a later job and
     waited for; it saves what it has. A lock whose owner is gone blocks nobody.
     """
-    job = cluster.job_id()
+    job = process.granted.job
     with open(path, "a+", encoding="utf-8") as handle:
         deadline, cancelled = time.monotonic() + _PATIENCE, ""
         while True:
@@ -334,7 +371,7 @@ def _sole(path: Path, what: str) -> Iterator[None]:
         json.dump(dict(zip(("job", "host", "pid"), _own(), strict=True)), handle)
         handle.flush()
         try:
-            yield
+            yield cancelled
         finally:
             with suppress(OSError):
                 handle.truncate(0)
@@ -346,7 +383,7 @@ def _lock(handle: TextIO) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
             raise
     return True
 

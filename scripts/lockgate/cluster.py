@@ -59,7 +59,6 @@ class Job:
         reason: why it waits, or why it ended; empty: none.
         nodes: where it runs, in SLURM's short form.
         minutes: its walltime; None: no limit.
-        memory_mb: a node; None: not known.
         comment: what it was submitted for.
     """
 
@@ -68,13 +67,29 @@ class Job:
     reason: str = ""
     nodes: str = ""
     minutes: int | None = None
-    memory_mb: int | None = None
     comment: str = ""
 
     @property
     def active(self) -> bool:
         """It waits, runs, or is about to run again."""
         return self.state in ACTIVE
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a job has.
+
+    Attributes:
+        memory_mb: a node; None: not known.
+        minutes: its walltime; None: no limit.
+        seconds_left: of it; None: no limit.
+        alone: Snakemake's executor submitted it, for one of its jobs; False: somebody's allocation.
+    """
+
+    memory_mb: int | None
+    minutes: int | None
+    seconds_left: int | None
+    alone: bool
 
 
 def job_id() -> str | None:
@@ -140,14 +155,14 @@ def jobs(ids: Iterable[str]) -> dict[str, Job] | None:
     wanted = list(dict.fromkeys(ids))
     if not wanted:
         return {}
-    told = _ask("squeue", "-h", "-a", "-t", "all", "-r", "-o", "%i|%F|%T|%r|%N|%l|%m|%k")
+    told = _ask("squeue", "-h", "-a", "-t", "all", "-r", "-o", "%i|%F|%T|%r|%N|%l|%k")
     if told is None:
         return None
     found = {}
     for line in told.splitlines():
-        number, whole, state, reason, nodes, limit, memory, comment = line.split("|", 7)
+        number, whole, state, reason, nodes, limit, comment = line.split("|", 6)
         reason = "" if reason == "None" else reason
-        job = Job(number, state, reason, nodes, minutes(limit), _megabytes(memory), comment)
+        job = Job(number, state, reason, nodes, minutes(limit), comment)
         found[number] = job
         if whole != number and not (whole in found and found[whole].active):
             found[whole] = job  # an array is what one of its tasks is, if possible an active one
@@ -181,15 +196,19 @@ def submitted(experiment: str, directory: str) -> list[Job] | None:
     return found
 
 
-def memory_ran_out(number: str) -> bool:
+def memory_ran_out(number: str, log: str = "") -> bool:
     """Whether SLURM's words in a failed job's output say that its memory ran out.
 
     Where it was one of the job's steps whose memory did, the job itself is only FAILED.
+
+    Args:
+        number: of the job.
+        log: a file of the job's own, for the words of a step that it started.
     """
     told = _ask("scontrol", "show", "job", "--oneliner", number) or ""
-    found = re.search(r" StdOut=(\S+)", told)
+    files = [log, *re.findall(r" StdOut=(\S+)", told)]
     words = r"oom[-_ ]kill|Out Of Memory|exceeded memory limit"
-    lines = tail(found[1], _LAST_LINES) if found else []
+    lines = [line for file in files if file for line in tail(file, _LAST_LINES)]
     return any(re.search(words, line) for line in lines)
 
 
@@ -201,11 +220,13 @@ def alive(number: str) -> bool | None:
     return number in known and known[number].active
 
 
-def given(number: str) -> tuple[int | None, int | None]:
-    """Memory in MB, a node, and minutes that a job has; None: not known."""
-    told = (_ask("squeue", "-h", "-a", "-j", number, "-o", "%m|%l") or "").strip()
-    memory, _, limit = told.partition("|")
-    return _megabytes(memory), minutes(limit)
+def given(number: str) -> Given | None:
+    """What a job has; None: SLURM does not answer, or knows no such job."""
+    told = (_ask("squeue", "-h", "-a", "-j", number, "-o", "%m|%l|%L|%k") or "").strip()
+    if told.count("|") < 3:
+        return None
+    memory, limit, left, comment = told.split("|", 3)
+    return Given(_megabytes(memory), minutes(limit), _seconds(left), comment.startswith("rule_"))
 
 
 def cancel(ids: Iterable[str]) -> str:
@@ -221,12 +242,17 @@ def cancel(ids: Iterable[str]) -> str:
 
 def minutes(text: str) -> int | None:
     """Minutes of what SLURM prints, `[[days-]hours:]minutes:seconds`, rounded up; None: no end."""
+    seconds = _seconds(text)
+    return None if seconds is None else -(-seconds // 60)
+
+
+def _seconds(text: str) -> int | None:
     days, _, rest = text.rpartition("-")
     parts = rest.split(":")
     if not 2 <= len(parts) <= 3 or not all(part.isdigit() for part in [days or "0", *parts]):
         return None
     hours, whole, seconds = [0, *map(int, parts)][-3:]
-    return int(days or 0) * 1440 + hours * 60 + whole + (seconds > 0)
+    return ((int(days or 0) * 24 + hours) * 60 + whole) * 60 + seconds
 
 
 def _ask(*command: str) -> str | None:

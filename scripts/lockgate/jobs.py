@@ -48,8 +48,9 @@ def arguments(description: str | None, *names: str) -> dict[str, Any]:
     process.granted.nodes, process.granted.gpus = parsed.pop("world")
     process.granted.attempt = parsed.pop("attempt")
     number = cluster.job_id()
-    if number:
-        process.granted.memory_mb, process.granted.minutes = cluster.given(number)
+    if number and (job := cluster.given(number)) and job.alone:
+        process.granted.job = number
+        process.granted.memory_mb, process.granted.minutes = job.memory_mb, job.minutes
     process.die_with_parent()
     process.limit_threads(parsed.get("threads", 1))
     process.watch_memory()
@@ -244,7 +245,6 @@ def _machine(threads: int) -> dict[str, Any]:
     return {
         "threads": threads,
         "gpus": process.gpus(),
-        "job": cluster.job_id(),
         "granted": asdict(process.granted),
     }
 

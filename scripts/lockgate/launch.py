@@ -15,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ from lockgate.files import read_json, write_json
 
 _TOLD = "LOCKGATE_WORKERS"
 """Variable in which a worker finds the directory where it leaves why it ended."""
+_KINDS: list[type[LockgateError]] = [OutOfGpuMemory, LockgateError, Stopped]
+"""What a worker may end with; where several do, the first kind is told."""
 _SAME = 1.0  # seconds: SLURM, a shell and the leader may each pass on one and the same signal
 _AGAIN = 10.0  # seconds after which a stop is passed on again: a worker may have been starting
 _LOOK = 0.2  # seconds between two looks at the workers
@@ -65,7 +69,7 @@ def micro_batches(batch_size: int, accumulation: int, world: World) -> tuple[int
 
     Their product over all processes is `batch_size * accumulation`, however many there are: what
     is learned does not depend on where it is trained. The micro-batch is the largest possible one
-    of at most `batch_size / world.divide` rows.
+    of at most `batch_size` rows, and each time that `world.divide` is halved it is at most half.
 
     Raises:
         LockgateError: if the processes cannot share an optimizer step equally.
@@ -81,8 +85,9 @@ def micro_batches(batch_size: int, accumulation: int, world: World) -> tuple[int
             where="training.parameters.batch_size",
             hint=f"make the product {' or '.join(near)}, or use {fits} GPUs in all (resources)",
         )
-    share, most = whole // world.size, max(1, batch_size // world.divide)
-    rows = max(n for n in range(1, min(most, share) + 1) if share % n == 0)
+    share, rows = whole // world.size, 2 * batch_size
+    for _ in range(world.divide.bit_length()):
+        rows = max(n for n in range(1, max(1, min(rows // 2, share)) + 1) if share % n == 0)
     return rows, share // rows
 
 
@@ -156,8 +161,13 @@ def run(
     with stop_signals() as stopping:
         status = wait(command, stopping, {**variables, **(env or {})}, log)
     ended = [read_json(path) for path in sorted(told.glob("*.json"))]
+    if on_slurm():  # srun's processes are children of SLURM's
+        held: Counter[str] = Counter()
+        for one in (read_json(path) for path in told.glob("*.peak")):
+            held[one["node"]] += one["memory_mb"]
+        process.count_beside(max(held.values(), default=0.0))
     shutil.rmtree(told)
-    order = [OutOfGpuMemory.__name__, LockgateError.__name__, Stopped.__name__]
+    order = [one.__name__ for one in _KINDS]
     for one in sorted(ended, key=lambda one: order.index(one["kind"])):
         raise getattr(errors, one["kind"])(one["what"], where=one["where"], hint=one["hint"])
     if status and stopping.is_set():
@@ -183,13 +193,23 @@ def worker() -> Iterator[threading.Event]:
         with stop_signals() as stopping:
             join()
             yield stopping
-    except LockgateError as error:
-        kinds = (Stopped, OutOfGpuMemory, LockgateError)
-        kind = next(one for one in kinds if isinstance(error, one))
-        about = {"what": error.what, "where": error.where, "hint": error.hint}
-        write_json(told / f"{os.environ['RANK']}.json", {"kind": kind.__name__, **about})
+    except Exception as error:
+        about = {"what": f"{type(error).__name__}: {error}", "where": "", "hint": ""}
+        kind = LockgateError
+        if isinstance(error, LockgateError):
+            about = {"what": error.what, "where": error.where, "hint": error.hint}
+            kind = next(one for one in _KINDS if type(error) is one)
+        else:
+            traceback.print_exc()
+        write_json(
+            told / f"{os.environ.get('RANK', 'none')}.json", {"kind": kind.__name__, **about}
+        )
         # a status other than 0 ends the others, which may still be saving
         sys.exit(0 if kind is Stopped else 1)
+    finally:
+        node = os.environ.get("SLURMD_NODENAME", socket.gethostname())
+        peak = {"node": node, "memory_mb": process.peak_memory_mb()}
+        write_json(told / f"{os.environ.get('RANK', 'none')}.peak", peak)
 
 
 def join() -> None:

@@ -76,7 +76,9 @@ def memory_mb(found: Iterable[Estimate], resources: Resources, processes: int = 
             asked.append(UNKNOWN_MB)
             continue
         least = LEAST_GPU_MB if resources.gpus and not one.measured else LEAST_MB
-        need = one.memory_mb * MEMORY_FACTOR * processes + MEMORY_MORE_MB
+        # what was measured is of all of them
+        held = one.memory_mb if one.measured else one.memory_mb * processes
+        need = held * MEMORY_FACTOR + MEMORY_MORE_MB
         asked.append(max(least, math.ceil(need)))
     return max(asked) or UNKNOWN_MB
 

@@ -47,7 +47,7 @@ def records(
     enough = resources.partition is None and 0 < resources.gpus <= here
     for key, (unit, _) in _ASKED.items():
         wanted = asks.get(key)
-        if wanted is None or (key == "gpus" and enough) or _has(taken, key, wanted):
+        if wanted is None or (enough and key in ("gpus", "threads")) or _has(taken, key, wanted):
             continue
         detail = f"partition {taken.name} has at most {_ASKED[key][1](taken)}"
         missing = {"status": "missing", "detail": detail, "fix": mend(partitions, asks, key)}
@@ -92,6 +92,7 @@ def asked(resources: Resources, stages: Sequence[Any] = ()) -> dict[str, int]:
     for key in ("nodes", "gpus"):
         if stages:
             told[key] = max(getattr(stage, key) for stage in stages)
+    told["threads"] *= max(1, told["gpus"] or 0)  # each GPU has a process of its own
     return {key: value for key, value in told.items() if value}
 
 

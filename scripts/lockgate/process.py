@@ -23,12 +23,14 @@ class Granted:
     """What a job was given; None: nobody said.
 
     Attributes:
+        job: number of the SLURM job that does this alone.
         memory_mb: host memory of a node.
         minutes: walltime.
         nodes, gpus: those that a training is spread over, GPUs a node.
         attempt: which one it is in this call of the pipeline, from 1.
     """
 
+    job: str | None = None
     memory_mb: int | None = None
     minutes: int | None = None
     nodes: int = 1
@@ -99,6 +101,7 @@ def seconds() -> float:
 
 _INTERVAL = 0.5  # seconds between two looks at what the children hold
 _largest = 0.0  # MB
+_beside = 0.0  # MB, of processes that are not this one's children
 
 
 def watch_memory() -> None:
@@ -140,9 +143,15 @@ def _held(process: psutil.Process) -> int:
 
 def peak_memory_mb() -> float:
     """Most memory held so far, in MB: by this process, or by a child that it waited for, or by
-    all of them together where they are watched."""
+    all of them together where they are watched; and by those beside it."""
     waited = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return max(_own_peak() / 1e6, waited / 1e6, _largest)
+    return max(_own_peak() / 1e6, waited / 1e6, _largest) + _beside
+
+
+def count_beside(memory_mb: float) -> None:
+    """Count what processes held that work for this one, but are no children of it."""
+    global _beside
+    _beside = max(_beside, memory_mb)
 
 
 def _own_peak() -> int:

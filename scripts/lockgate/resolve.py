@@ -20,6 +20,7 @@ from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest, locked, read_json, write_json
 from lockgate.groups import check_fields
 from lockgate.journal import Journal
+from lockgate.launch import World, micro_batches
 from lockgate.matrix import Matrix
 from lockgate.runs import Run
 from lockgate.stages.chain import Chain
@@ -92,6 +93,7 @@ def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -
         records.append(_endpoint(config.data.endpoint, "data.endpoint.url"))
     machine = measure(config)
     records += _cluster(config, machine, offers.asked(config.resources))
+    records += _shared(matrix)
     if config.resources.gpus and not machine["gpus"] and not found["commands"]["sbatch"]["path"]:
         records.append(
             {
@@ -254,6 +256,22 @@ def _tasks(matrix: Matrix) -> list[dict[str, Any]]:
             judge = _endpoint(task.judge, f"evaluation.tasks[{number}].judge.url")
             record |= {key: judge[key] for key in ("status", "detail", "fix") if key in judge}
         records.append(record)
+    return records
+
+
+def _shared(matrix: Matrix) -> list[dict[str, Any]]:
+    """Runs whose optimizer steps the processes of a training cannot share equally."""
+    asked = matrix.config.resources
+    world = World(asked.nodes, max(1, asked.gpus))
+    records = []
+    for run in matrix.runs.values():
+        if run.trained and world.size > 1:
+            try:
+                chosen = run.parameters
+                micro_batches(chosen["batch_size"], chosen["gradient_accumulation"], world)
+            except LockgateError as error:
+                told = {"detail": error.what, "fix": error.hint}
+                records.append({"kind": "batch", "name": run.name, "status": "missing", **told})
     return records
 
 

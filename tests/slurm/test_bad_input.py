@@ -18,6 +18,8 @@ def prerequisites(tmp_path, monkeypatch):
 
     def found(**resources):
         changes = {f"resources__{key}": value for key, value in resources.items()}
+        changes = {"resources__threads": 1, **changes}
+        changes["training__parameters__gradient_accumulation"] = 30  # any number can share it
         matrix = project.read(**changes, cache_dir=str(tmp_path / "cache"))
         tools = {"adapters": {}, "commands": resolve.commands(Journal())}
         known = resolve.resolve_resources(matrix, tools, Journal())
@@ -69,7 +71,7 @@ def test_what_no_node_has_is_a_prerequisite(cluster, prerequisites, asked, name,
 
 
 def test_what_the_cluster_has_is_none(cluster, prerequisites):
-    assert prerequisites(gpus=4, nodes=2, threads=8, memory_mb=16000, partition="urgent") == {}
+    assert prerequisites(gpus=4, nodes=2, threads=2, memory_mb=16000, partition="urgent") == {}
     assert prerequisites(account="lab") == {}  # without accounting there is none to compare
 
 
@@ -100,8 +102,11 @@ def test_a_job_knows_what_it_was_given(cluster):
         "--mem=1500",
         "--time=7",
         "--output=/dev/null",
+        "--comment=rule_train_wildcards_a",
         "--wrap=sleep 9",
     ]
     number = cluster.call(*call).strip()
-    assert told.given(number) == (1500, 7)
+    given = told.given(number)
+    assert (given.memory_mb, given.minutes, given.alone) == (1500, 7, True)
+    assert 0 < given.seconds_left <= 420
     cluster.call("scancel", number)

@@ -85,7 +85,7 @@ class Call:
             self.process.kill()
             self.process.wait()
 
-    def until(self, ready: Callable[[], object], seconds: float = 240) -> None:
+    def until(self, ready: Callable[[], object], seconds: float = 600) -> None:
         """Wait for something to hold while it runs."""
         deadline = time.monotonic() + seconds
         while not ready():
@@ -93,7 +93,7 @@ class Call:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.3)
 
-    def end(self, seconds: float = 400) -> Result:
+    def end(self, seconds: float = 900) -> Result:
         return Result(self.process.wait(timeout=seconds), self.log.read_text())
 
 
@@ -148,6 +148,7 @@ def test_each_run_has_its_own_fault(cluster: Cluster, project: Project) -> None:
         assert first.status != 0
         # out of time: warned before the end, it saved, and went on with more time
         assert outcomes(project, late)[-2:] == [attempts.OUT_OF_TIME, attempts.DONE]
+        assert tries(project, late)[-2].detail.startswith("training stopped at step")
         assert made(project, late)["resumed_from_step"] > 0
         # an exit code: submitted again
         assert outcomes(project, killed) == [attempts.DIED, attempts.DONE]
@@ -232,9 +233,13 @@ def test_preemption_a_dead_node_and_a_restarted_controller(
         assert result.status == 0, result.output
         for run, job in zip(runs, jobs, strict=True):
             assert outcomes(project, run) == [attempts.STOPPED, attempts.DONE]
-            assert {one.job for one in tries(project, run)} == {job}  # SLURM put it back
             assert made(project, run)["resumed_from_step"] > 0
-            assert own.job(job)["Restarts"] == "1"
+            numbers = {one.job for one in tries(project, run)}
+            lost_it = own.job(job)["Restarts"] == "1"
+            # SLURM put it back; or it had saved, and ended, within the grace: submitted again
+            assert numbers == {job} if lost_it else len(numbers) == 2
+            asked = tries(project, run)[0].detail.startswith("training stopped at step")
+            assert asked or tries(project, run)[0].detail == "SLURM put it back"
 
 
 def test_what_sbatch_refuses_is_told_and_the_rest_goes_on(

@@ -21,10 +21,11 @@ pytestmark = pytest.mark.slurm
 
 ROOT = Path(__file__).parents[2]
 JOB = """
-import sys, time
+import os, sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from lockgate import attempts
+from lockgate import attempts, process
+process.granted.job = os.environ["SLURM_JOB_ID"]
 with attempts.attempt(Path(sys.argv[2]), sys.argv[3], "it is being trained"):
     print("begun", flush=True)
     time.sleep(60)

@@ -199,7 +199,7 @@ def test_a_partition_is_the_ceiling_and_asked_once(place, commands):
 
 
 def test_inside_a_job_it_is_what_the_job_was_given(place, commands, monkeypatch):
-    commands.say("squeue", "6200M|1:30:00")
+    commands.say("squeue", "6200M|1:30:00|1:00:00|rule_train")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     assert place.asks(main=False) == (6200, 90)
     assert place.asks() == (4000, 120)
@@ -209,8 +209,8 @@ def test_inside_a_job_it_is_what_the_job_was_given(place, commands, monkeypatch)
 
 def test_memory_of_a_job_is_told_in_any_unit(commands):
     for text, memory in (("4000M", 4000), ("4G", 4096), ("1.5G", 1536), ("0", None)):
-        commands.say("squeue", f"{text}|UNLIMITED")
-        assert cluster.given("7") == (memory, None)
+        commands.say("squeue", f"{text}|UNLIMITED|UNLIMITED|mine")
+        assert cluster.given("7") == cluster.Given(memory, None, None, False)
 
 
 def test_an_unknown_end_changes_nothing(place):

@@ -152,7 +152,7 @@ def test_a_running_one_has_no_outcome(out: Path) -> None:
     ],
 )
 def test_slurm_says_how_a_silent_one_ended(queue, state: str, outcome: str) -> None:
-    queue(f"7|7|{state}|NonZeroExitCode|gpu1|1:00:00|4000M|rule_train")
+    queue(f"7|7|{state}|NonZeroExitCode|gpu1|1:00:00|rule_train")
     (ended,) = attempts.settled([one(job="7")])
     assert ended.outcome == outcome
     if outcome:
@@ -160,39 +160,38 @@ def test_slurm_says_how_a_silent_one_ended(queue, state: str, outcome: str) -> N
 
 
 def test_a_job_that_slurm_put_back_was_stopped(queue) -> None:
-    queue("7|7|RUNNING|None|gpu1|1:00:00|4000M|rule_train")
+    queue("7|7|RUNNING|None|gpu1|1:00:00|rule_train")
     first, second = attempts.settled([one(job="7", pid=1), one(job="7", pid=2)])
     assert (first.outcome, second.outcome) == ("stopped", "")
 
 
 def test_a_job_that_slurm_forgot_died(queue) -> None:
-    queue("8|8|RUNNING|None|gpu1|1:00:00|4000M|other")
+    queue("8|8|RUNNING|None|gpu1|1:00:00|other")
     (ended,) = attempts.settled([one(job="7")])
     assert (ended.outcome, ended.detail) == ("died", "SLURM knows its job no more")
 
 
 def test_a_stopped_one_was_cancelled_where_slurm_says_so(queue) -> None:
     ended = {"job": "7", "ended": 2.0, "outcome": "stopped"}
-    queue("7|7|CANCELLED|None|gpu1|1:00:00|4000M|rule_train")
+    queue("7|7|CANCELLED|None|gpu1|1:00:00|rule_train")
     first, last = attempts.settled([one(**ended, pid=1), one(**ended, pid=2)])
     assert (first.outcome, last.outcome) == ("stopped", "cancelled")
-    queue("7|7|RUNNING|None|gpu1|1:00:00|4000M|rule_train")
+    queue("7|7|RUNNING|None|gpu1|1:00:00|rule_train")
     assert attempts.settled([one(**ended)])[0].outcome == "stopped"
 
 
 def test_a_cancelled_one_is_not_begun_again_in_the_same_call(out, queue, monkeypatch) -> None:
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    queue("7|7|CANCELLED|None|gpu1|1:00:00|4000M|rule_train")
+    monkeypatch.setattr(process, "granted", process.Granted(job="7"))
+    queue("7|7|CANCELLED|None|gpu1|1:00:00|rule_train")
     with pytest.raises(Stopped), attempts.attempt(out, ITEM, "x"):
         raise Stopped("stopped at step 3")
-    monkeypatch.setenv("SLURM_JOB_ID", "8")
-    monkeypatch.setattr(process, "granted", process.Granted(attempt=2))
+    monkeypatch.setattr(process, "granted", process.Granted(job="8", attempt=2))
     with (
         pytest.raises(LockgateError, match="job 7 was cancelled(.|\n)*Hint: run the pipeline"),
         attempts.attempt(out, ITEM, "x"),
     ):
         pass
-    monkeypatch.setattr(process, "granted", process.Granted(attempt=1))
+    monkeypatch.setattr(process, "granted", process.Granted(job="8", attempt=1))
     with attempts.attempt(out, ITEM, "x") as earlier:
         assert [a.outcome for a in earlier] == ["cancelled"]
 
@@ -231,7 +230,7 @@ def test_what_ran_out_last_is_counted() -> None:
         one(outcome="out of memory"),
         one(outcome="out of GPU memory"),
     ]
-    assert attempts.trailing(history, ITEM, "out of memory") == 2
+    assert attempts.trailing(history, ITEM, "out of memory") == 3
     assert attempts.trailing(history, ITEM, "out of GPU memory") == 1
     assert attempts.trailing(history, "train/a:other", "out of memory") == 0
     assert attempts.trailing([*history, one(outcome="done")], ITEM, "out of memory") == 0
@@ -240,13 +239,44 @@ def test_what_ran_out_last_is_counted() -> None:
 def test_stopped_shortly_before_the_walltime_is_out_of_time(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setattr(process, "seconds", lambda: 30.0)
-    for minutes, outcome in ((1, "out of time"), (600, "stopped")):
-        monkeypatch.setattr(cluster, "given", lambda number, m=minutes: (None, m))
+    monkeypatch.setattr(process, "granted", process.Granted(job="7"))
+    for left, outcome in ((100, "out of time"), (6000, "stopped"), (None, "stopped")):
+        given = cluster.Given(None, 600, left, True)
+        monkeypatch.setattr(cluster, "given", lambda number, g=given: g)
         with pytest.raises(Stopped), attempts.attempt(out, ITEM, "x"):
             raise Stopped("stopped at step 3")
         assert told(out)[-1].outcome == outcome
+
+
+def test_a_failed_one_whose_child_the_kernel_killed_ran_out_of_memory(queue, tmp_path) -> None:
+    log = tmp_path / "train.log"
+    ended = one(job="7", ended=2.0, outcome="failed", log=str(log))
+    queue("7|7|FAILED|NonZeroExitCode|gpu1|1:00:00|rule_train")
+    log.write_text("ERROR: bad rows\n")
+    assert attempts.settled([ended])[0].outcome == "failed"
+    log.write_text("srun: error: gpu1: task 0: Out Of Memory\nERROR: a worker ended\n")
+    assert attempts.settled([ended])[0].outcome == "out of memory"
+    queue("7|7|OUT_OF_MEMORY|None|gpu1|1:00:00|rule_train")
+    assert attempts.settled([one(job="7", ended=2.0, outcome="failed")])[0].outcome == (
+        "out of memory"
+    )
+
+
+def test_no_more_memory_is_not_tried_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = process.Granted(job="7", memory_mb=4000)
+    monkeypatch.setattr(process, "granted", first)
+    with pytest.raises(MemoryError), attempts.attempt(out, ITEM, "x"):
+        raise MemoryError
+    again = process.Granted(job="8", memory_mb=4000, attempt=2)
+    monkeypatch.setattr(process, "granted", again)
+    with (
+        pytest.raises(LockgateError, match="4000 MB were not enough(.|\n)*Hint: give it more"),
+        attempts.attempt(out, ITEM, "x"),
+    ):
+        pass
+    again.memory_mb = 8000
+    with attempts.attempt(out, ITEM, "x"):
+        pass
 
 
 def test_the_warning_comes_two_minutes_before_the_end_or_earlier_in_a_short_job() -> None:

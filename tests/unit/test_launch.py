@@ -33,6 +33,14 @@ def test_the_effective_batch_is_the_same_in_every_world(world: World) -> None:
         assert 1 <= rows <= max(1, batch // world.divide)
 
 
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+def test_each_time_the_memory_was_too_small_the_micro_batch_is_smaller(size: int) -> None:
+    for batch, accumulation in ((16, 1), (24, 2), (8, 4)):
+        tried = [micro_batches(batch, accumulation, World(1, size, 2**n))[0] for n in range(7)]
+        shrinking = tried[: tried.index(1) + 1]
+        assert shrinking == sorted(set(shrinking), reverse=True) and set(tried[6:]) == {1}
+
+
 def test_alone_the_micro_batch_is_the_configured_one() -> None:
     assert micro_batches(6, 5, World()) == (6, 5)
 
@@ -40,6 +48,7 @@ def test_alone_the_micro_batch_is_the_configured_one() -> None:
 def test_after_the_memory_was_too_small_the_micro_batch_is_half() -> None:
     assert micro_batches(8, 2, World(1, 1, 2)) == (4, 4)
     assert micro_batches(8, 2, World(1, 2, 4)) == (2, 4)
+    assert micro_batches(16, 1, World(1, 8, 2)) == (1, 2)
     assert micro_batches(8, 2, World(1, 1, 64)) == (1, 16)
 
 
@@ -171,7 +180,7 @@ def test_a_worker_that_fails_ends_the_others_and_says_why(module: str, tmp_path:
     with pytest.raises(OutOfGpuMemory, match="too large") as caught:
         launch.run(module, ["memory", str(tmp_path)], World(1, 2), tmp_path)
     assert (caught.value.where, caught.value.hint) == ("here", "smaller")
-    with pytest.raises(LockgateError, match="a worker of 2 ended with status 1") as bug:
+    with pytest.raises(LockgateError, match="RuntimeError: a bug") as bug:
         launch.run(module, ["bug", str(tmp_path)], World(1, 2), tmp_path, log=tmp_path / "log")
     assert not isinstance(bug.value, Stopped)
     assert "RuntimeError: a bug" in (tmp_path / "log").read_text()

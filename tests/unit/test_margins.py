@@ -30,7 +30,8 @@ def test_what_no_gpu_has_measured_has_room_for_its_libraries():
 
 
 def test_each_process_of_a_training_holds_its_own():
-    assert margins.memory_mb([expected(2000)], Resources(), 4) == 10900
+    assert margins.memory_mb([expected(2000, measured=False)], Resources(), 4) == 10900
+    assert margins.memory_mb([expected(2000)], Resources(), 4) == 3100  # of all, as measured
     assert margins.processes_of("train", Resources(gpus=4)) == 4
     assert margins.processes_of("eval", Resources(gpus=4)) == 1
     assert margins.processes_of("train", Resources()) == 1

@@ -39,7 +39,7 @@ def missing(*args, **resources):
 
 
 def test_what_fits_is_told_as_found():
-    (record,) = records(gpus=4, nodes=2, threads=8, memory_mb=16_000, runtime_minutes=60)
+    (record,) = records(gpus=4, nodes=2, threads=2, memory_mb=16_000, runtime_minutes=60)
     assert (record["kind"], record["name"], record["status"]) == ("partition", "main", "found")
     assert record["detail"] == "2 nodes, each at most 8 CPUs, 16000 MB, 4 GPUs; 60 minutes"
     assert records(partition="long")[0]["detail"].endswith("no time limit")
@@ -61,11 +61,11 @@ def test_too_much_names_the_partitions_that_would_fit(asked, name, has):
 
 def test_more_than_any_partition_has_is_told_with_the_most():
     fix = "no partition fits: lower resources.gpus to 4 or less"
-    assert missing(gpus=8) == [("8 GPUs a node", "partition main has at most 4", fix)]
+    assert missing(gpus=8, threads=1) == [("8 GPUs a node", "partition main has at most 4", fix)]
 
 
 def test_more_than_one_partition_has_together_is_told():
-    told = {name: fix for name, _, fix in missing(gpus=4, threads=16)}
+    told = {name: fix for name, _, fix in missing(gpus=4, threads=4)}
     fix = "no partition has all that is asked for; enough of this has long"
     assert told == {"16 threads": fix}
 
@@ -75,9 +75,17 @@ def test_gpus_of_this_machine_need_no_partition():
     assert missing(ALL, 8, gpus=8, partition="main") != []
 
 
+def test_each_gpu_has_a_process_with_threads_of_its_own():
+    ((name, detail, _),) = missing(gpus=4, threads=3)
+    assert (name, detail) == ("12 threads", "partition main has at most 8")
+
+
 def test_each_stage_of_a_chain_asks_for_its_own():
     stages = [dataclasses.replace(MAIN, nodes=1, gpus=8), dataclasses.replace(MAIN, nodes=3)]
-    assert [name for name, _, _ in missing(stages=stages)] == ["8 GPUs a node", "3 nodes"]
+    assert [name for name, _, _ in missing(stages=stages, threads=1)] == [
+        "8 GPUs a node",
+        "3 nodes",
+    ]
     assert missing(stages=[dataclasses.replace(MAIN, nodes=1, gpus=0)], gpus=8) == []
 
 

@@ -129,12 +129,23 @@ def test_what_the_cluster_does_not_offer_is_a_prerequisite(place):
     place.write("bin/sbatch", "#!/bin/sh\n")
     for name in ("sinfo", "sbatch"):
         (place.root / "bin" / name).chmod(0o755)
-    _, found = place.resolve({**SFT, "gpus": 8}, resources={"partition": "main"})
+    _, found = place.resolve({**SFT, "gpus": 8}, resources={"partition": "main", "threads": 1})
     (partition,) = found["machine"]["partitions"]
     assert (partition["name"], partition["gpus"], partition["minutes"]) == ("main", 4, 60)
     (lacking,) = found["prerequisites"]
     assert (lacking["number"], lacking["name"]) == (1, "8 GPUs a node")
     assert lacking["detail"] == "partition main has at most 4"
+
+
+def test_a_batch_that_the_gpus_cannot_share_is_a_prerequisite(project):
+    asked = {"resources__gpus": 3}
+    records = resolve._shared(project.read(**asked))
+    tuned = [run.name for run in project.read().runs.values() if run.trained]
+    assert [one["name"] for one in records] == tuned and tuned
+    assert "which 3 processes (1 nodes x 3) cannot share equally" in records[0]["detail"]
+    enough = {"training__parameters__gradient_accumulation": 3}
+    assert resolve._shared(project.read(**asked, **enough)) == []
+    assert resolve._shared(project.read()) == []
 
 
 def test_every_record_is_in_the_journal(place):

@@ -43,7 +43,8 @@ wildcard_constraints:
 
 
 def targets(wildcards):
-    if workflow.is_main_process and workflow.executor_plugin.name == "slurm":
+    plugin = workflow.executor_plugin  # None: it only reports
+    if workflow.is_main_process and plugin and plugin.name == "slurm":
         PIPELINE.submits(workflow.executor_settings)
     return PIPELINE.targets()
 
@@ -54,18 +55,7 @@ SLURM = {
     "qos": RESOURCES.qos,
     "constraint": RESOURCES.constraint,
 }
-PLACED = (
-    *(
-        "world",
-        "gpu",
-        "nodes",
-        "gres",
-        "tasks",
-        "tasks_per_node",
-        "tasks_per_gpu",
-        "mpi",
-    ),
-)
+PLACED = "world gpu nodes gres tasks tasks_per_node tasks_per_gpu mpi".split()
 
 
 def heavy(rule, wildcard=None, spread=None):
@@ -99,7 +89,8 @@ def heavy(rule, wildcard=None, spread=None):
             if key == "world":
                 return f"{nodes} {gpus}"
             if spread is None or nodes * gpus < 2 > nodes:
-                return gpus or None if key == "gpu" else None
+                # SLURM would spread GPUs over nodes, where a job's one process cannot use them
+                return {"gpu": gpus or None, "nodes": 1 if gpus else None}.get(key)
             each = max(1, gpus)
             return {
                 "nodes": nodes,

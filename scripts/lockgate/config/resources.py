@@ -10,7 +10,9 @@ from lockgate.config.section import Section
 class Resources(Section):
     """What one heavy job (preview, generate, train, eval) may use."""
 
-    threads: int = Field(default=2, ge=1, description="CPU threads.")
+    threads: int = Field(
+        default=2, ge=1, description="CPU threads of each process: a training has one a GPU."
+    )
     memory_mb: int | None = Field(
         default=None,
         ge=100,

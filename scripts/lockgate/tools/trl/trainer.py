@@ -155,6 +155,8 @@ class Keeper(TrainerCallback):
         self.began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # a step has only been queued so far
         self.mark = time.monotonic()
         self.seconds = self.mark - self.began
         if state.global_step % (state.max_steps // state.num_train_epochs) == 0:
