@@ -5,6 +5,7 @@ from typing import Any
 
 from lockgate import review
 from lockgate.errors import entry, log_to
+from lockgate.files import read_json
 
 
 @entry
@@ -17,6 +18,7 @@ def main(
     covers: list[str],
     workload: list[dict[str, Any]],
     limits: dict[str, Any],
+    resolved: str,
     ledger: str,
     out: dict[str, str],
 ) -> None:
@@ -29,6 +31,7 @@ def main(
         covers,
         workload,
         limits,
+        read_json(resolved)["machine"],
         Path(ledger),
         Path(out["review"]),
         Path(out["html"]),
@@ -46,6 +49,7 @@ if __name__ == "__main__":
         snakemake.params.covers,
         snakemake.params.workload,
         snakemake.params.limits,
+        snakemake.params.resolved,
         snakemake.params.ledger,
         dict(snakemake.output.items()),
     )

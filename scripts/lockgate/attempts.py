@@ -45,6 +45,7 @@ _STATES = {
     "PREEMPTED": STOPPED,
 }
 _SLURM_LATE = 60  # seconds: it sends its warning up to so much too early
+_PUT_BACK = "SLURM put it back"
 _PATIENCE = 180  # seconds in which a cancelled job has to end
 
 
@@ -155,12 +156,18 @@ def _settle(one: Attempt, last: bool, known: Known) -> Attempt:
         return replace(one, outcome=DIED, detail="SLURM knows its job no more")
     if job.active:
         # the same job, begun again: it was preempted, or its node failed
-        return one if last else replace(one, outcome=STOPPED, detail="SLURM put it back")
+        return one if last else replace(one, outcome=STOPPED, detail=_PUT_BACK)
     outcome = _STATES.get(job.state, DIED)
     if outcome == DIED and cluster.memory_ran_out(job.id):
         outcome = OUT_OF_MEMORY
     detail = f"SLURM says {job.state}" + (f" ({job.reason})" if job.reason else "")
     return replace(one, outcome=outcome, detail=detail)
+
+
+def _put_back(one: Attempt) -> Attempt:
+    """The same; one of this very job ended before SLURM began it again."""
+    again = one.job == process.granted.job is not None and not one.outcome
+    return replace(one, outcome=STOPPED, detail=_PUT_BACK) if again else one
 
 
 def _is_running(one: Attempt) -> bool:
@@ -205,7 +212,7 @@ def attempt(out: Path, item: str, what: str) -> Iterator[list[Attempt]]:
     path = directory / NAME
     with _sole(directory / ".lock", what) as superseded:
         before = read(path)
-        earlier = settled(before)
+        earlier = [_put_back(one) for one in settled(before)]
         for old, one in zip(before, earlier, strict=True):
             if old.ended is None and one.outcome:
                 _append(path, one.job, one.host, one.pid, _end(one.outcome, one.detail))
@@ -224,8 +231,12 @@ def attempt(out: Path, item: str, what: str) -> Iterator[list[Attempt]]:
         try:
             yield earlier
         except BaseException as error:
+            outcome, detail = _reason(error)
             with suppress(OSError):  # a full disk: the error itself says more
-                _append(path, *_own(), _end(*_reason(error)))
+                _append(path, *_own(), _end(outcome, detail))
+            if outcome == STOPPED and process.granted.job:
+                # it makes room for another: no failure, so no attempt is used up
+                cluster.requeue(process.granted.job)
             if _no_space(error):
                 raise LockgateError(
                     "no space is left on the disk",

@@ -50,6 +50,10 @@ def cancel(experiment: Pipeline, names: list[str]) -> tuple[list[str], bool]:
     name = experiment.config.experiment.name
     seen, others, answered = activity.look(works, name, str(Path.cwd()))
     told, acted, quiet = [], False, list(names)
+    rest = [] if names else [job.id for job in others]
+    ids = [*(one for work in works for one in seen[work.name].ids), *rest]
+    if fault := cluster.cancel(ids):
+        raise LockgateError(fault, where="scancel", hint=f"by hand: scancel {' '.join(ids)}")
     for work in works:
         said, ended = _cancel(seen[work.name])
         if ended:  # or the retries of a Snakemake that runs would begin it again
@@ -59,8 +63,8 @@ def cancel(experiment: Pipeline, names: list[str]) -> tuple[list[str], bool]:
             told.append(f"{work.name}: {said}")
             acted = acted or ended
             quiet = [one for one in quiet if one != work.wildcard]
-    if others and not names:
-        told.append(f"tasks of arrays: {_end([job.id for job in others])}")
+    if rest:
+        told.append(f"tasks of arrays: {_cancelled(rest)}")
         acted = True
     told += [f"{one}: nothing of it runs or waits in a queue" for one in quiet]
     if answered is False:
@@ -71,7 +75,7 @@ def cancel(experiment: Pipeline, names: list[str]) -> tuple[list[str], bool]:
 def _cancel(seen: Seen) -> tuple[str, bool]:
     """What was done with one job (empty: nothing is there to end), and whether anything was."""
     if seen.ids:
-        return _end(list(seen.ids)), True
+        return _cancelled(list(seen.ids)), True
     owner = seen.owner
     if owner is None or not seen.live:
         return "", False
@@ -88,12 +92,5 @@ def _cancel(seen: Seen) -> tuple[str, bool]:
     return f"{process} is told to end", True
 
 
-def _end(ids: list[str]) -> str:
-    """Cancel SLURM jobs.
-
-    Raises:
-        LockgateError: if SLURM refuses.
-    """
-    if fault := cluster.cancel(ids):
-        raise LockgateError(fault, where="scancel", hint=f"by hand: scancel {' '.join(ids)}")
+def _cancelled(ids: list[str]) -> str:
     return f"SLURM job{'' if len(ids) == 1 else 's'} {', '.join(ids)} cancelled"

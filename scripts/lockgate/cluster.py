@@ -229,6 +229,14 @@ def given(number: str) -> Given | None:
     return Given(_megabytes(memory), minutes(limit), _seconds(left), comment.startswith("rule_"))
 
 
+def requeue(number: str) -> bool:
+    """Put a running job back into the queue, where it waits under its own number."""
+    known = jobs([number]) or {}
+    # one that is being cancelled must not come back
+    running = number in known and known[number].state == "RUNNING"
+    return running and _ask("scontrol", "requeue", number) is not None
+
+
 def cancel(ids: Iterable[str]) -> str:
     """Cancel jobs: SIGTERM, and SIGKILL some seconds later; what went wrong, or empty."""
     wanted = list(ids)

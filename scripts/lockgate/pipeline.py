@@ -183,7 +183,8 @@ class Pipeline(ABC):
             print(self.gates.message(state), file=sys.stderr, flush=True)
 
     def submits(self, settings: Any) -> None:
-        """Before jobs are submitted to SLURM: name them after the experiment, look after them.
+        """Before jobs are submitted to SLURM: name them after the experiment, look after them,
+        and take those out of the queue that an earlier call left there.
 
         Args:
             settings: of Snakemake's executor.
@@ -199,6 +200,9 @@ class Pipeline(ABC):
         if not settings.jobname_prefix:
             settings.jobname_prefix = cluster.prefix(self.experiment)
         cluster.poll_steadily(settings)
+        # of a Snakemake that was killed: begun later, they would end what is submitted now
+        left = cluster.submitted(self.experiment, str(Path.cwd())) or []
+        cluster.cancel(job.id for job in left if job.state == "PENDING")
 
     def interrupted(self) -> None:
         """After a failed job: why, and what there is all the same."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, estimates, gates, margins, measured, memory, pages
+from lockgate import data, estimates, gates, margins, measured, memory, offers, pages
 from lockgate.config.resources import Resources
 from lockgate.files import digest, read_json, read_jsonl, write_json, write_text
 from lockgate.preview import MOST_ROWS, token_counts
@@ -22,6 +22,7 @@ def write(
     covers: list[str],
     workloads: list[dict[str, Any]],
     limits: dict[str, Any],
+    machine: dict[str, Any],
     ledger: Path,
     review: Path,
     html: Path,
@@ -37,6 +38,7 @@ def write(
         covers: items that an approval of the review covers.
         workloads: of each run.
         limits: of the configuration's `resources`, those of memory and walltime.
+        machine: what resolve found, the cluster's partitions among it.
         ledger: the approvals so far.
         review: review.json.
         html: the page.
@@ -71,18 +73,12 @@ def write(
                 f"{max(counts)}, or have shorter rows."
             )
     by_name = {work["run"]: work for work in workloads}
-    most = memory.limit(limits, None)
-    walltime = limits["runtime_minutes"] and limits["runtime_minutes"] * 60
+    resources = Resources(**limits)
+    partition = offers.chosen(resources, machine)
+    most = memory.limit(limits, None, partition.memory_mb if partition else None)
+    for job, compared, fix in offers.walltimes(resources, machine, table, made["shards"]):
+        warnings.append(f"WARNING: {job}: {compared}. Fix: {fix}.")
     for item in table:
-        expected = item["seconds"]["expected"]
-        if item["run"] is None:
-            expected /= made["shards"]
-        if walltime and expected > walltime:
-            warnings.append(
-                f"WARNING: walltime of {item['phase']} {item['run'] or 'a shard'}: "
-                f"{pages.minutes(expected)} expected, a job has {pages.minutes(walltime)}. "
-                "Fix: raise resources.runtime_minutes."
-            )
         if work := by_name.get(item["run"]):
             told = memory.advice(item, work, known[work["model"]], most)
             if told:
@@ -90,7 +86,7 @@ def write(
                 warnings.append(
                     f"WARNING: memory of {item['phase']} {item['run']}: {what}. Fix: {fix}."
                 )
-    asked = margins.first(table, Resources(**limits), None, made["shards"], measured=True)
+    asked = margins.first(table, resources, partition, made["shards"], measured=True)
     document = {
         "covers": covers,
         "data": made,

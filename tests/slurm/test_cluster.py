@@ -139,7 +139,7 @@ def test_lockgate_reads_jobs(cluster: Cluster) -> None:
     until(lambda: cluster.job(waits)["Reason"] == "Resources")
     jobs = told.jobs([runs, waits, fails, "999999999"])
     assert jobs is not None and set(jobs) == {runs, waits, fails}
-    assert jobs[runs] == told.Job(runs, "RUNNING", "", jobs[runs].nodes, 7, 1000, "run a|b")
+    assert jobs[runs] == told.Job(runs, "RUNNING", "", jobs[runs].nodes, 7, "run a|b")
     assert jobs[runs].nodes in NODES
     assert (jobs[waits].state, jobs[waits].reason) == ("PENDING", "Resources")
     assert (jobs[fails].state, jobs[fails].reason) == ("FAILED", "NonZeroExitCode")

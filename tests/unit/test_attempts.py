@@ -165,6 +165,18 @@ def test_a_job_that_slurm_put_back_was_stopped(queue) -> None:
     assert (first.outcome, second.outcome) == ("stopped", "")
 
 
+def test_the_same_job_begun_again_keeps_that_it_was_put_back(out, queue, monkeypatch) -> None:
+    queue("7|7|RUNNING|None|gpu1|1:00:00|rule_train")
+    monkeypatch.setattr(process, "granted", process.Granted(job="7"))
+    path = attempts.place(out) / attempts.NAME
+    path.parent.mkdir(parents=True)
+    begin = {"event": "begin", "item": ITEM, "time": 1.0, "job": "7", "host": "h", "pid": 1}
+    path.write_text(json.dumps(begin) + "\n")
+    with attempts.attempt(out, ITEM, "x") as earlier:
+        assert [(a.outcome, a.detail) for a in earlier] == [("stopped", "SLURM put it back")]
+    assert [a.outcome for a in told(out)] == ["stopped", "done"]
+
+
 def test_a_job_that_slurm_forgot_died(queue) -> None:
     queue("8|8|RUNNING|None|gpu1|1:00:00|other")
     (ended,) = attempts.settled([one(job="7")])

@@ -1,10 +1,12 @@
 """The review: what was measured, what is expected of it, and what does not fit."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lockgate import review
+from lockgate.cluster import Partition
 from lockgate.files import read_json, write_json, write_jsonl
 from smoke_parts import ANSWERED, CONTROL, DATA, SMOKE, TUNED
 from tiny_model import make_tiny_model
@@ -24,7 +26,14 @@ def model(tmp_path_factory):
 def write(tmp_path, model):
     """Write a review; gives review.json and the page."""
 
-    def run(memory_mb=4000, minutes=120, hours=None, prompts=("one", "two and three"), epochs=2):
+    def run(
+        memory_mb=4000,
+        minutes=120,
+        hours=None,
+        prompts=("one", "two and three"),
+        epochs=2,
+        partitions=(),
+    ):
         write_json(tmp_path / "data.json", {**DATA, "pages": ["browser/index.html"]})
         rows = [{"id": str(n), "prompt": p, "completion": "ok"} for n, p in enumerate(prompts)]
         write_jsonl(tmp_path / "rows.jsonl", rows)
@@ -47,6 +56,7 @@ def write(tmp_path, model):
             ["data/data:1"],
             [{**CONTROL, **more}, {**TUNED, **more, "epochs": epochs}],
             {"memory_mb": memory_mb, "gpus": 0, "gpu": None, "runtime_minutes": minutes},
+            {"partitions": list(partitions)},
             ledger,
             *out,
         )
@@ -95,7 +105,20 @@ def test_a_job_that_takes_longer_than_it_may_is_a_warning(write):
     # 70 s of generation are two shards of 35 s; the training takes longer
     (warning,) = write(minutes=1, epochs=4)[0]["warnings"]
     assert warning.startswith("WARNING: walltime of train tuned:")
-    assert "Fix: raise resources.runtime_minutes." in warning
+    assert "Fix: raise resources.runtime_minutes; training continues" in warning
+
+
+def test_more_than_the_partition_gives_is_a_warning(write):
+    small = Partition("small", True, True, 1, 2, 8, 960, 0)
+    large = Partition("large", False, True, None, 2, 8, 9600, 0)
+    partitions = [asdict(small), asdict(large)]
+    found = write(memory_mb=None, minutes=None, epochs=4, partitions=partitions)[0]
+    memory, walltime = sorted(found["warnings"])
+    assert memory.startswith("WARNING: memory of train tuned: 1108 MB expected, a job has 960 MB")
+    assert "the partition allows 60 s" in walltime
+    assert walltime.endswith("what its tool saved last.") and "partition: large" in walltime
+    asks = {(row["phase"], row["run"]): row["asks"] for row in found["estimates"]}
+    assert asks["train", "tuned"] == {"memory_mb": 960, "minutes": 1}
 
 
 def test_more_hours_than_were_approved_are_a_warning(write):

@@ -43,10 +43,11 @@ wildcard_constraints:
 
 
 def targets(wildcards):
+    found = PIPELINE.targets()  # from here on no other process runs this experiment
     plugin = workflow.executor_plugin  # None: it only reports
     if workflow.is_main_process and plugin and plugin.name == "slurm":
         PIPELINE.submits(workflow.executor_settings)
-    return PIPELINE.targets()
+    return found
 
 
 SLURM = {

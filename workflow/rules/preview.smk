@@ -99,8 +99,9 @@ rule review:
         covers=PIPELINE.matrix.items["preview"],
         workload=PIPELINE.workload,
         limits=RESOURCES.model_dump(
-            include={"memory_mb", "gpus", "gpu", "runtime_minutes"}
+            include={"memory_mb", "gpus", "gpu", "runtime_minutes", "partition"}
         ),
+        resolved=f"{RESULTS}/resolve/resources.json",
         ledger=PIPELINE.ledger,
     script:
         "../../scripts/write_review.py"

@@ -54,7 +54,7 @@ def train(
     }
     if not given["recipe"]["processes"] and world.size > 1:
         # a recipe for one process does not read the optimizer's state of one for several
-        inputs["processes"] = world.size
+        inputs["several"] = True
     if (out / _INPUTS).exists() and read_json(out / _INPUTS) == inputs:
         result = _finished(out)
         if result is not None:
