@@ -26,6 +26,9 @@ _LINES = 8
 _HEAD, _TAIL = 4096, 16384  # bytes
 _SILENT = 300  # seconds without a step before a word is said of it, or 20 steps' time
 
+_RUNS = ("*", str(Path("*", "*", "work", "run")))
+"""Where below a job's directory its trainer works."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -202,7 +205,7 @@ def _progress(work: Work, began: float, running: bool) -> dict[str, Any] | None:
     if tell is None:
         return None
     base = attempts.place(work.out)
-    found = [tell(path) for pattern in ("*", "*/*/work/run") for path in base.glob(pattern)]
+    found = [tell(path) for pattern in _RUNS for path in base.glob(pattern)]
     whole = [one for one in found if one and {"step", "steps", "updated"} <= one.keys()]
     told = [one for one in whole if one["steps"] and one["updated"] >= began]
     if not told:
