@@ -496,7 +496,8 @@ def test_a_chain_is_told_by_its_stages(chain, process, capsys):
     training = next(name for name in names if chain.works[f"stage/{name}"].trainer)
     chain.works[f"stage/{training}"].out.unlink()
     chain.begin(f"stage/{training}", pid=process().pid, ago=-1)
-    chain.progress(f"stage/{training}", 3, 4, ago=-2, key="0123456789ab/checkpoint_lora/work/run")
+    below = Path("0123456789ab", "checkpoint_lora", "work", "run")
+    chain.progress(f"stage/{training}", 3, 4, ago=-2, key=str(below))
     run = chain.run(training)
     assert (run["kind"], run["state"], run["progress"]["step"]) == ("stage", "running", 3)
     assert chain.run(names[-1])["state"] == "waiting"
