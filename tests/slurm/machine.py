@@ -37,8 +37,10 @@ def install(accounting: bool = False) -> None:
 
 
 def path() -> str:
-    """Where programs are: daemons are not on everybody's PATH."""
-    return f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    """Where programs are: daemons are not on everybody's PATH; a cluster's commands are its own."""
+    known = os.environ["PATH"].split(":")
+    unbound = [one for one in known if not (Path(one).parent / "slurm.conf").exists()]
+    return ":".join([*unbound, "/usr/sbin", "/sbin"])
 
 
 def until(

@@ -215,6 +215,7 @@ def test_two_clusters_run_side_by_side_and_nothing_is_left(
         mine = cluster.submit("sleep 300")
         other.wait(theirs, "RUNNING")
         cluster.wait(mine, "RUNNING")
+        assert cluster.call("squeue", "-h", "-o", "%A").split() == [mine]
         until(lambda: all(other.processes(node) for node in NODES))
         assert str(other.directory) in HOSTS.read_text()
     assert other.processes() == []

@@ -147,6 +147,8 @@ def test_each_run_has_its_own_fault(cluster: Cluster, project: Project) -> None:
             call.until(lambda: saved(project, killed, cancelled, late))
             os.kill(tries(project, killed)[-1].pid, signal.SIGKILL)
             cluster.call("scancel", str(tries(project, cancelled)[-1].job))
+            # SLURM's warning lets it go on: it cannot be done before
+            os.kill(tries(project, late)[-1].pid, signal.SIGSTOP)
             job = str(tries(project, late)[-1].job)
             cluster.call("scontrol", "update", f"jobid={job}", "TimeLimit=1")
             first = call.end()
