@@ -18,6 +18,7 @@ from lockgate.attempts import Attempt
 from lockgate.cluster import Job, Partition
 from lockgate.config.resources import Resources
 from lockgate.files import read_json
+from lockgate.heavy import RULES
 from lockgate.margins import (
     MEMORY_FACTOR,
     MEMORY_MORE_MB,
@@ -33,30 +34,6 @@ from lockgate.margins import (
     processes_of,
 )
 from lockgate.runs import Run
-
-ITEMS = {
-    "preview_data": "data/data",
-    "preview_train": "smoke/{}",
-    "preview_eval": "eval/{}",
-    "generate": "data/data",
-    "train": "train/{}",
-    "eval": "eval/{}",
-    "smoke_stage": "smoke/{}",
-    "stage": "stages/{}",
-}
-"""The built document that each heavy rule works on, by the name in its wildcards."""
-
-RESULTS = {
-    "preview_data": "preview/data/summary.json",
-    "preview_train": "preview/train/{}.json",
-    "preview_eval": "preview/eval/{}.json",
-    "generate": "data/shards/{}.json",
-    "train": "train/{}/manifest.json",
-    "eval": "eval/{}/scores.json",
-    "smoke_stage": "preview/stages/{}/manifest.json",
-    "stage": "stages/{}/manifest.json",
-}
-"""The result of each heavy rule, below the experiment's results."""
 
 _PHASES = {"preview_data": "generate", "preview_train": "train", "preview_eval": "eval"}
 
@@ -144,7 +121,7 @@ class Allocation:
         """Host memory in MB, a node, that a job asks for.
 
         Args:
-            rule: one of `RESULTS`.
+            rule: one of `heavy.RULES`.
             name: run, shape, shard or stage in its wildcards (`preview_data`: any).
             attempt: Snakemake's count of attempts in this call, from 1; what happened is read
                 anew for each.
@@ -199,12 +176,12 @@ class Allocation:
         """The item of a job, and its earlier attempts, with their outcomes."""
         key = rule, name, attempt
         if key not in self._tried:
-            result = self.results / RESULTS[rule].format(name)
+            result = self.results / RULES[rule].result.format(name)
             tries = attempts.read(attempts.place(result) / attempts.NAME)
             if tries and self.main:
                 # at the beginning one question for all of them; later only this one has changed
                 tries = attempts.settled(tries, self._jobs if attempt == 1 else cluster.jobs)
-            item = self.item(ITEMS[rule].format(name)) if tries else ""
+            item = self.item(RULES[rule].document.format(name)) if tries else ""
             self._tried[key] = item, tries
         return self._tried[key]
 
@@ -215,8 +192,8 @@ class Allocation:
     def _silent_jobs(self) -> dict[str, Job] | None:
         """The jobs that `attempts.settled` may ask for, of all attempts of the experiment."""
         silent = []
-        for pattern in RESULTS.values():
-            place = attempts.place(Path(pattern.format("*"))) / attempts.NAME
+        for one in RULES.values():
+            place = attempts.place(Path(one.result.format("*"))) / attempts.NAME
             for path in self.results.glob(str(place)):
                 silent += attempts.unclear(attempts.read(path))
         return cluster.jobs(silent)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lockgate.errors import LockgateError
 from lockgate.files import tail
 
 ACTIVE = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "STOPPED", "REQUEUED",
@@ -96,6 +97,30 @@ def job_id() -> str | None:
     """Number of the SLURM job that this process is part of."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+def prepare(settings: Any, experiment: str) -> None:
+    """Before an experiment's jobs are submitted: name them after it, look after them, and take
+    those out of the queue that a killed Snakemake left there.
+
+    Args:
+        settings: of Snakemake's executor.
+        experiment: the name.
+
+    Raises:
+        LockgateError: if nothing can be submitted here.
+    """
+    if not shutil.which("sbatch"):
+        raise LockgateError(
+            "sbatch is not on the PATH: no job can be submitted",
+            where="--profile",
+            hint="run on a login node of the cluster, or with --profile local",
+        )
+    settings.jobname_prefix = settings.jobname_prefix or prefix(experiment)
+    poll_steadily(settings)
+    # begun later, they would end what is submitted now
+    left = submitted(experiment, os.getcwd()) or []
+    cancel(job.id for job in left if job.state == "PENDING")
 
 
 def poll_steadily(settings: Any) -> None:
@@ -196,6 +221,11 @@ def submitted(experiment: str, directory: str) -> list[Job] | None:
     return found
 
 
+def show(kind: str, name: str) -> str:
+    """What SLURM says of a `job` or a `node`, in one line; empty where it does not answer."""
+    return _ask("scontrol", "show", "--oneliner", kind, name) or ""
+
+
 def memory_ran_out(number: str, log: str = "") -> bool:
     """Whether SLURM's words in a failed job's output say that its memory ran out.
 
@@ -205,8 +235,7 @@ def memory_ran_out(number: str, log: str = "") -> bool:
         number: of the job.
         log: a file of the job's own, for the words of a step that it started.
     """
-    told = _ask("scontrol", "show", "job", "--oneliner", number) or ""
-    files = [log, *re.findall(r" StdOut=(\S+)", told)]
+    files = [log, *re.findall(r" StdOut=(\S+)", show("job", number))]
     words = r"oom[-_ ]kill|Out Of Memory|exceeded memory limit"
     lines = [line for file in files if file for line in tail(file, _LAST_LINES)]
     return any(re.search(words, line) for line in lines)

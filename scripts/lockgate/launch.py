@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 
 from lockgate import errors, process
-from lockgate.cluster import job_id
+from lockgate.cluster import job_id, show
 from lockgate.errors import LockgateError, OutOfGpuMemory, Stopped
 from lockgate.files import read_json, write_json
 
@@ -241,7 +241,7 @@ def srun(nodes: int, processes: int) -> list[str]:
     The step has all GPUs, memory and processors of the job; the leader beside it uses none.
     """
     number = job_id() or ""
-    told = scontrol("job", number)
+    told = show("job", number)
     cpus = int(found[1]) if (found := re.search(r"\bNumCPUs=(\d+)", told)) else 0
     line = ["srun", f"--jobid={number}", f"--nodes={nodes}", f"--ntasks={nodes * processes}"]
     line += [f"--ntasks-per-node={processes}", "--kill-on-bad-exit=1", "--mem=0", "--overlap"]
@@ -266,7 +266,7 @@ def meeting(world: World) -> list[str]:
             where="resources.nodes",
             hint="run with `--profile slurm`, or set resources.nodes to 1",
         )
-    found = re.search(r"\bBatchHost=(\S+)", scontrol("job", number))
+    found = re.search(r"\bBatchHost=(\S+)", show("job", number))
     host = address(found[1] if found else socket.gethostname())
     port = 20_000 + int(re.sub(r"\D", "", number)) % 40_000
     return [
@@ -280,24 +280,9 @@ def address(node: str) -> str:
     try:
         socket.getaddrinfo(node, None)
     except OSError:
-        found = re.search(r"\bNodeAddr=(\S+)", scontrol("node", node))
+        found = re.search(r"\bNodeAddr=(\S+)", show("node", node))
         return found[1] if found else node
     return node
-
-
-def scontrol(kind: str, name: str) -> str:
-    """What SLURM says of a `job` or a `node`; empty where it does not answer."""
-    try:
-        done = subprocess.run(
-            ["scontrol", "show", "-o", kind, name],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
 
 
 def wait(

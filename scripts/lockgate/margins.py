@@ -55,6 +55,29 @@ def nice(gpus: int, minutes: int) -> int:
     return max(0, 80 - 10 * gpus) + max(0, 19 - round(2 * math.log2(minutes + 1)))
 
 
+def placement(nodes: int, gpus: int, spread: bool) -> dict[str, int | str]:
+    """Where Snakemake's SLURM executor is to put a job, by its names of resources.
+
+    `world` is the job's own: its nodes, and the GPUs of each.
+
+    Args:
+        nodes: of the job.
+        gpus: a node.
+        spread: the job starts a process for each GPU, or each node where there is none; else it
+            is one process.
+    """
+    asked: dict[str, int | str] = {"world": f"{nodes} {gpus}"}
+    each = max(1, gpus)
+    if not spread or nodes * each == 1:
+        # SLURM would spread GPUs over nodes, where the one process cannot use them
+        return asked | ({"gpu": gpus, "nodes": 1} if gpus else {})
+    # so many on each node: SLURM would pack tasks as it likes, and the executor takes no 1
+    tasks = {"tasks_per_node": each} if each > 1 else {"tasks": nodes}
+    gres = {"gres": f"gpu:{gpus}"} if gpus else {}
+    # with `mpi` the executor leaves it to the job to start its processes
+    return asked | {"nodes": nodes, **tasks, **gres, "tasks_per_gpu": 0, "mpi": "srun"}
+
+
 def processes_of(phase: str, resources: Resources) -> int:
     """Processes of a job on one node."""
     return max(1, resources.gpus) if phase == "train" else 1

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lockgate import attempts, cluster, estimates, files, matrix, models, tools
-from lockgate.allocation import ITEMS, RESULTS, Allocation, StandsFor, stands_for
+from lockgate import cluster, estimates, heavy, matrix, models, tools
+from lockgate.allocation import Allocation, StandsFor, stands_for
 from lockgate.errors import LockgateError
 from lockgate.files import digest, locked, read_json
 from lockgate.gates import ORDER, Gates, State
@@ -23,21 +23,6 @@ from lockgate.stages.chain import Chain
 
 SPLITS = ("train", "validation", "test")
 
-LOGS = {
-    "preview_data": "logs/preview/data.log",
-    "preview_train": "logs/preview/train/{}.log",
-    "preview_eval": "logs/preview/eval/{}.log",
-    "generate": "logs/generate/{}.log",
-    "train": "logs/train/{}.log",
-    "eval": "logs/eval/{}.log",
-    "smoke_stage": "logs/preview/{}.log",
-    "stage": "logs/stages/{}.log",
-}
-"""Where each heavy rule's output goes, below the experiment's results."""
-
-_TAIL = 5
-"""Last lines of a failed job's log that are shown."""
-
 
 class Pipeline(ABC):
     """What both kinds of experiment have in common: the gates, and the one that runs.
@@ -46,6 +31,7 @@ class Pipeline(ABC):
         experiment: the runs table, or the chain.
         main: this process plans and starts the jobs (it is not one of them).
         dryrun: tells whether nothing is going to run; Snakemake knows once it builds the DAG.
+        slurm: gives the settings of the executor that submits to SLURM; None: it is another.
         blocked: why nothing can start, whatever is approved; empty: something can.
         previews: names of the runs that each preview measures for.
         shards: jobs that make the data.
@@ -56,11 +42,12 @@ class Pipeline(ABC):
         experiment: Matrix | Chain,
         main: bool,
         dryrun: Callable[[], bool],
+        slurm: Callable[[], Any],
         blocked: str = "",
         previews: StandsFor | None = None,
         shards: int = 1,
     ) -> None:
-        self.main, self.dryrun = main, dryrun
+        self.main, self.dryrun, self.slurm = main, dryrun, slurm
         self._states: list[State] | None = None
         self.documents = experiment.documents
         self.fingerprint = experiment.fingerprint
@@ -97,6 +84,8 @@ class Pipeline(ABC):
                     stack = ExitStack()
                     stack.enter_context(lock)
                     atexit.register(stack.close)
+                    if settings := self.slurm():
+                        cluster.prepare(settings, self.experiment)
                     self._states = self.gates.advance()
                 except LockgateError as error:
                     fail(error)
@@ -144,7 +133,7 @@ class Pipeline(ABC):
 
     @property
     @abstractmethod
-    def heavy(self) -> dict[str, list[str]]:
+    def jobs(self) -> dict[str, list[str]]:
         """Names of the jobs of each heavy rule."""
 
     @abstractmethod
@@ -182,50 +171,11 @@ class Pipeline(ABC):
                 state = State(state.gate, False, "its new version is approved already", False)
             print(self.gates.message(state), file=sys.stderr, flush=True)
 
-    def submits(self, settings: Any) -> None:
-        """Before jobs are submitted to SLURM: name them after the experiment, look after them,
-        and take those out of the queue that an earlier call left there.
-
-        Args:
-            settings: of Snakemake's executor.
-        """
-        if not shutil.which("sbatch"):
-            fail(
-                LockgateError(
-                    "sbatch is not on the PATH: no job can be submitted",
-                    where="--profile",
-                    hint="run on a login node of the cluster, or with --profile local",
-                )
-            )
-        if not settings.jobname_prefix:
-            settings.jobname_prefix = cluster.prefix(self.experiment)
-        cluster.poll_steadily(settings)
-        # of a Snakemake that was killed: begun later, they would end what is submitted now
-        left = cluster.submitted(self.experiment, str(Path.cwd())) or []
-        cluster.cancel(job.id for job in left if job.state == "PENDING")
-
     def interrupted(self) -> None:
         """After a failed job: why, and what there is all the same."""
-        jobs = [
-            (rule, name, Path(self.results, RESULTS[rule].format(name)))
-            for rule, names in self.heavy.items()
-            for name in names
-        ]
-        for rule, name, out in jobs:
-            tried = attempts.settled(attempts.read(attempts.place(out) / attempts.NAME))
-            item = self.item(ITEMS[rule].format(name))
-            if not tried or tried[-1].item != item or tried[-1].outcome in ("", attempts.DONE):
-                continue
-            last = tried[-1]
-            where = f"SLURM job {last.job}" if last.job else f"process {last.pid}"
-            told = f"FAILED: {rule} {name}: {last.outcome} ({where} on {last.host}): {last.detail}"
-            print(told, file=sys.stderr)
-            if more := self.allocation.exhausted(rule, name):
-                print(f"  {more}", file=sys.stderr)
-            log = Path(self.results, LOGS[rule].format(name))
-            for line in files.tail(log, _TAIL):
-                print(f"  | {line}", file=sys.stderr)
-        sys.stderr.flush()
+        results, more = Path(self.results), self.allocation.exhausted
+        for line in heavy.failures(results, self.jobs, self.item, more):
+            print(line, file=sys.stderr, flush=True)
 
     def item(self, document: str) -> str:
         """Name and digest of one built document."""
@@ -238,10 +188,17 @@ class MatrixPipeline(Pipeline):
     Args:
         values: the configuration.
         source: its path, for messages.
-        main, dryrun: see Pipeline.
+        main, dryrun, slurm: see Pipeline.
     """
 
-    def __init__(self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        values: Any,
+        source: str,
+        main: bool,
+        dryrun: Callable[[], bool],
+        slurm: Callable[[], Any],
+    ) -> None:
         self.matrix = matrix.read(values, source)
         self.config = self.matrix.config
         self.runs = [name for name in self.matrix.runs if name not in self.matrix.blocked]
@@ -249,7 +206,7 @@ class MatrixPipeline(Pipeline):
         blocked = "" if self.runs else f"no run can start: {lacking}"
         previews = stands_for(self.matrix.runs[name] for name in self.runs)
         shards = self.config.data.shards
-        super().__init__(self.matrix, main, dryrun, blocked, previews, shards)
+        super().__init__(self.matrix, main, dryrun, slurm, blocked, previews, shards)
         self.design = tools.get("data", self.config.data.tool, source).design_name
         self.schemas = {"schemas": f"{self.results}/learn/{self.config.data.tool}.json"}
         self.tables = {
@@ -257,7 +214,7 @@ class MatrixPipeline(Pipeline):
         }
 
     @property
-    def heavy(self) -> dict[str, list[str]]:
+    def jobs(self) -> dict[str, list[str]]:
         return {
             "preview_data": [""],
             "preview_train": self.shapes,
@@ -406,16 +363,23 @@ class ChainPipeline(Pipeline):
 
     staged = True
 
-    def __init__(self, values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        values: Any,
+        source: str,
+        main: bool,
+        dryrun: Callable[[], bool],
+        slurm: Callable[[], Any],
+    ) -> None:
         self.chain = chain.read(values, source)
         self.config = self.chain.config
         self.stages = {stage.name: stage for stage in self.chain.stages}
         roots = [f"{one.name}={one.root.resolve()}" for one in self.chain.catalogs.catalogs]
         self.environment = {run.ROOTS: ":".join(roots)}
-        super().__init__(self.chain, main, dryrun, self.chain.blocked)
+        super().__init__(self.chain, main, dryrun, slurm, self.chain.blocked)
 
     @property
-    def heavy(self) -> dict[str, list[str]]:
+    def jobs(self) -> dict[str, list[str]]:
         return {rule: list(self.stages) for rule in ("smoke_stage", "stage")}
 
     def interrupted(self) -> None:
@@ -452,11 +416,17 @@ class ChainPipeline(Pipeline):
         return stage.nodes, stage.gpus
 
 
-def read(values: Any, source: str, main: bool, dryrun: Callable[[], bool]) -> Pipeline:
+def read(
+    values: Any,
+    source: str,
+    main: bool,
+    dryrun: Callable[[], bool],
+    slurm: Callable[[], Any] = lambda: None,
+) -> Pipeline:
     """The experiment that a configuration describes; ends with one message if it is wrong."""
     kind = ChainPipeline if isinstance(values, dict) and "stages" in values else MatrixPipeline
     try:
-        return kind(values, source, main, dryrun)
+        return kind(values, source, main, dryrun, slurm)
     except LockgateError as error:
         fail(error)
 

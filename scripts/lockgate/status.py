@@ -41,6 +41,7 @@ import psutil
 from lockgate import activity, files, gates, phases, pipeline, tools
 from lockgate.activity import DONE, RUNNING, WAITING, Seen, Work
 from lockgate.errors import LockgateError
+from lockgate.heavy import RULES
 from lockgate.pipeline import ChainPipeline, MatrixPipeline, Pipeline
 
 BLOCKED, TRAINED, EVALUATING = "blocked", "trained", "evaluating"
@@ -56,65 +57,53 @@ def read(source: Path) -> Pipeline:
 
 def works(experiment: Pipeline) -> list[Work]:
     """The jobs that spend something, those of the preview first."""
-    base = Path(experiment.results)
     if isinstance(experiment, ChainPipeline):
-        return _chain_works(experiment, base)
+        return _chain_works(experiment)
     assert isinstance(experiment, MatrixPipeline)
-    return _matrix_works(experiment, base)
+    return _matrix_works(experiment)
 
 
-def _matrix_works(experiment: MatrixPipeline, base: Path) -> list[Work]:
-    def work(
-        rule: str, name: str, document: str, out: str, log: str, *after: Path, trainer: Any = None
-    ) -> Work:
-        spec = base / "build" / f"{document}.yaml"
-        item = experiment.item(document)
-        return Work(rule, name, item, spec, base / out, base / "logs" / log, after, trainer)
+def _work(
+    experiment: Pipeline, rule: str, name: str, after: list[Path], trainer: Any = None
+) -> Work:
+    about, base = RULES[rule], Path(experiment.results)
+    document = about.document.format(name)
+    return Work(
+        rule,
+        name,
+        experiment.item(document),
+        base / "build" / f"{document}.yaml",
+        base / about.result.format(name),
+        base / about.log.format(name),
+        tuple(after),
+        trainer,
+    )
 
-    config, runs = experiment.config, experiment.matrix.runs
-    data = base / "data/manifest.json"
-    trainer = tools.get("training", config.training.tool, experiment.matrix.source)
-    found = [work("preview_data", "", "data/data", "preview/data/summary.json", "preview/data.log")]
-    for rule, kind, names in (
-        ("preview_train", "train", {name: f"smoke/{name}" for name in experiment.shapes}),
-        ("preview_eval", "eval", {name: f"eval/{name}" for name in experiment.evaluations}),
-    ):
-        for name, document in names.items():
-            path = f"preview/{kind}/{name}"
-            found.append(work(rule, name, document, f"{path}.json", f"{path}.log"))
-    for shard in map(str, range(config.data.shards)):
-        path = f"data/shards/{shard}.json"
-        found.append(work("generate", shard, "data/data", path, f"generate/{shard}.log"))
+
+def _matrix_works(experiment: MatrixPipeline) -> list[Work]:
+    data = Path(experiment.results, "data/manifest.json")
+    tool, runs = experiment.config.training.tool, experiment.matrix.runs
+    trainer = tools.get("training", tool, experiment.matrix.source)
+    jobs, train = experiment.jobs, Path(experiment.results, RULES["train"].result)
+    rules = ("preview_data", "preview_train", "preview_eval", "generate")
+    found = [_work(experiment, rule, name, []) for rule in rules for name in jobs[rule]]
     for run in experiment.runs:
-        out, log = f"train/{run}/manifest.json", f"train/{run}.log"
         if runs[run].trained:
-            found.append(work("train", run, f"train/{run}", out, log, data, trainer=trainer))
-        after = data, base / out
-        out, log = f"eval/{run}/scores.json", f"eval/{run}.log"
-        found.append(work("eval", run, f"eval/{run}", out, log, *after))
+            found.append(_work(experiment, "train", run, [data], trainer))
+        found.append(_work(experiment, "eval", run, [data, Path(str(train).format(run))]))
     return found
 
 
-def _chain_works(experiment: ChainPipeline, base: Path) -> list[Work]:
+def _chain_works(experiment: ChainPipeline) -> list[Work]:
     found = []
-    for rule, document, folder, logs in (
-        ("smoke_stage", "smoke", "preview/stages", "preview"),
-        ("stage", "stages", "stages", "stages"),
-    ):
-        for name, stage in experiment.stages.items():
-            tool = stage.step.tool if stage.step.tool in tools.names("training") else None
-            found.append(
-                Work(
-                    rule,
-                    name,
-                    experiment.item(f"{document}/{name}"),
-                    base / "build" / document / f"{name}.yaml",
-                    base / folder / name / "manifest.json",
-                    base / "logs" / logs / f"{name}.log",
-                    tuple(map(Path, experiment.upstream(name, folder))),
-                    tools.get("training", tool, stage.step.id) if tool else None,
-                )
-            )
+    for rule, names in experiment.jobs.items():
+        folder = str(Path(RULES[rule].result).parents[1])
+        for name in names:
+            step = experiment.stages[name].step
+            tool = step.tool if step.tool in tools.names("training") else None
+            trainer = tools.get("training", tool, step.id) if tool else None
+            after = list(map(Path, experiment.upstream(name, folder)))
+            found.append(_work(experiment, rule, name, after, trainer))
     return found
 
 

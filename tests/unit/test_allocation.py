@@ -10,6 +10,7 @@ from lockgate.allocation import Allocation
 from lockgate.attempts import DIED, OUT_OF_MEMORY, OUT_OF_TIME, STOPPED
 from lockgate.config.resources import Resources
 from lockgate.files import write_json, write_text
+from lockgate.heavy import RULES
 from lockgate.plan import ESTIMATE_FIELDS
 
 PREVIEWS = {("preview_train", "shape"): ["a", "b"], ("preview_eval", "tiny"): ["a"]}
@@ -67,7 +68,7 @@ def place(tmp_path):
 
 
 def test_without_estimates_the_usual_is_asked_for(place):
-    for rule in allocation.RESULTS:
+    for rule in RULES:
         assert place.asks(rule) == (4000, 120)
 
 
@@ -134,10 +135,10 @@ def test_another_configuration_begins_anew(place):
     assert place.asks() == (4000, 120)
 
 
-@pytest.mark.parametrize("rule", allocation.RESULTS)
+@pytest.mark.parametrize("rule", RULES)
 def test_every_rule_has_its_own_history(place, rule):
-    directory = attempts.place(place.root / allocation.RESULTS[rule].format("a"))
-    item = allocation.ITEMS[rule].format("a") + ":1"
+    directory = attempts.place(place.root / RULES[rule].result.format("a"))
+    item = RULES[rule].document.format("a") + ":1"
     place.tried(directory.relative_to(place.root), (OUT_OF_MEMORY, 4000, 120), item=item)
     assert place.asks(rule)[0] == 8000
 

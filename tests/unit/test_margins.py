@@ -117,3 +117,22 @@ def test_below_it_nothing_is(tries, partition):
 def test_wide_jobs_then_long_ones_go_first() -> None:
     assert margins.nice(8, 60) < margins.nice(4, 600) < margins.nice(1, 600) < margins.nice(1, 10)
     assert margins.nice(64, 10_000) >= 0 and margins.nice(0, 1) <= 99
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ((1, 0, False), {}),
+        ((1, 0, True), {}),
+        ((1, 1, True), {"gpu": 1, "nodes": 1}),
+        ((1, 4, False), {"gpu": 4, "nodes": 1}),
+        ((1, 4, True), {"nodes": 1, "tasks_per_node": 4, "gres": "gpu:4"}),
+        ((2, 4, True), {"nodes": 2, "tasks_per_node": 4, "gres": "gpu:4"}),
+        ((2, 1, True), {"nodes": 2, "tasks": 2, "gres": "gpu:1"}),
+        ((2, 0, True), {"nodes": 2, "tasks": 2}),
+    ],
+)
+def test_where_a_job_goes(asked, found) -> None:
+    spread = {"mpi": "srun", "tasks_per_gpu": 0} if {"tasks", "tasks_per_node"} & set(found) else {}
+    world = {"world": f"{asked[0]} {asked[1]}"}
+    assert margins.placement(*asked) == {**world, **found, **spread}

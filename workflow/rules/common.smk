@@ -13,14 +13,23 @@ sys.path.insert(0, str(SCRIPTS))
 
 from lockgate import pipeline
 from lockgate.attempts import warning_seconds
-from lockgate.margins import nice
+from lockgate.margins import nice, placement
 
 SOURCE = os.path.relpath(workflow.configfiles[-1])
+
+
+def slurm():
+    """Settings of the executor that submits to SLURM; None: another one runs the jobs."""
+    plugin = workflow.executor_plugin  # None: nothing runs, it only reports
+    return workflow.executor_settings if plugin and plugin.name == "slurm" else None
+
+
 PIPELINE = pipeline.read(
     config,
     source=SOURCE,
     main=workflow.is_main_process,
     dryrun=lambda: workflow.dryrun,
+    slurm=slurm,
 )
 RESULTS = PIPELINE.results
 EXPERIMENT = PIPELINE.config.experiment.name
@@ -43,11 +52,7 @@ wildcard_constraints:
 
 
 def targets(wildcards):
-    found = PIPELINE.targets()  # from here on no other process runs this experiment
-    plugin = workflow.executor_plugin  # None: it only reports
-    if workflow.is_main_process and plugin and plugin.name == "slurm":
-        PIPELINE.submits(workflow.executor_settings)
-    return found
+    return PIPELINE.targets()
 
 
 SLURM = {
@@ -87,22 +92,7 @@ def heavy(rule, wildcard=None, spread=None):
     def placed(key):
         def value(wildcards):
             nodes, gpus = spread(wildcards) if spread else (1, RESOURCES.gpus)
-            if key == "world":
-                return f"{nodes} {gpus}"
-            if spread is None or nodes * gpus < 2 > nodes:
-                # SLURM would spread GPUs over nodes, where a job's one process cannot use them
-                return {"gpu": gpus or None, "nodes": 1 if gpus else None}.get(key)
-            each = max(1, gpus)
-            return {
-                "nodes": nodes,
-                "gres": f"gpu:{gpus}" if gpus else None,
-                # so many on each node; SLURM would pack `tasks` as it likes
-                "tasks_per_node": each if each > 1 else None,
-                "tasks": nodes if each == 1 else None,
-                "tasks_per_gpu": 0,
-                # the executor leaves it to the job to start its processes
-                "mpi": "srun",
-            }.get(key)
+            return placement(nodes, gpus, spread is not None).get(key)
 
         return value
 
