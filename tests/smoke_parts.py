@@ -50,7 +50,7 @@ COMMON = {
     "train_rows": None,
     "train_files": None,
     "train_total": None,
-    "gpus": 0,
+    "gpus": {"generate": 0, "train": 0, "eval": 0},
     "precision": "float32",
     "lora_rank": 4,
     "tool": "trl",

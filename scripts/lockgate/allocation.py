@@ -35,6 +35,7 @@ from lockgate.margins import (
 )
 from lockgate.runs import Run
 
+_FILES = "preview/review.json", "plan/estimates.csv"
 _PHASES = {"preview_data": "generate", "preview_train": "train", "preview_eval": "eval"}
 
 StandsFor = Mapping[tuple[str, str], Sequence[str]]
@@ -75,19 +76,21 @@ class Estimates:
         elif phase == "generate":
             names = [None]
         keys = [(phase, one) for one in names]
-        review, plan = self._table("preview/review.json"), self._table("plan/estimates.csv")
+        (measured, review), (planned, plan) = map(self._table, _FILES)
+        if rule in _PHASES and measured < planned:
+            review = {}  # of what was previewed before; this preview is of something else
         return [(review.get(key) or plan[key]) for key in keys if key in review or key in plan]
 
-    def _table(self, path: str) -> Table:
-        """The estimates in a file, as it is now; none where there is no whole file."""
+    def _table(self, path: str) -> tuple[int, Table]:
+        """When a file was written, and its estimates; 0 and none where there is no whole file."""
         file = self.results / path
         try:
             stamp = file.stat().st_mtime_ns
         except OSError:
-            return {}
-        if self._tables.get(path, (None,))[0] != stamp:
+            return 0, {}
+        if path not in self._tables or self._tables[path][0] != stamp:
             self._tables[path] = stamp, _read(file)
-        return self._tables[path][1]
+        return self._tables[path]
 
 
 class Allocation:

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 import psutil
 
-from lockgate import cluster, process
+from lockgate import cluster, files, process
 from lockgate.errors import LockgateError, OutOfGpuMemory, Stopped
 
 Known = dict[str, cluster.Job] | None
@@ -123,6 +123,24 @@ def settled(
     return settle(attempts, (jobs or cluster.jobs)(asked) if asked else {})
 
 
+def kept(out: Path) -> list[Attempt]:
+    """The attempts at a job, settled; SLURM forgets ended jobs, so what it said is written down.
+
+    Args:
+        out: the job's result.
+    """
+    path = place(out) / NAME
+    return _keep(path, settled(read(path)))
+
+
+def _keep(path: Path, tries: list[Attempt]) -> list[Attempt]:
+    """Write down the outcomes that `settled` found."""
+    for old, one in zip(read(path), tries, strict=False):
+        if old.ended is None and one.outcome:
+            _append(path, one.job, one.host, one.pid, _end(one.outcome, one.detail))
+    return tries
+
+
 def unclear(attempts: list[Attempt]) -> list[str]:
     """Numbers of the jobs of which SLURM knows more than the attempts say."""
     last = attempts[-1:] if attempts and attempts[-1].outcome in (STOPPED, FAILED) else []
@@ -211,11 +229,7 @@ def attempt(out: Path, item: str, what: str) -> Iterator[list[Attempt]]:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / NAME
     with _sole(directory / ".lock", what) as superseded:
-        before = read(path)
-        earlier = [_put_back(one) for one in settled(before)]
-        for old, one in zip(before, earlier, strict=True):
-            if old.ended is None and one.outcome:
-                _append(path, one.job, one.host, one.pid, _end(one.outcome, one.detail))
+        earlier = _keep(path, [_put_back(one) for one in settled(read(path))])
         _refuse(earlier, superseded, str(directory))
         _append(
             path,
@@ -351,7 +365,7 @@ def _sole(path: Path, what: str) -> Iterator[str]:
     with open(path, "a+", encoding="utf-8") as handle:
         deadline, cancelled = time.monotonic() + _PATIENCE, ""
         while True:
-            free, owner = _lock(handle), _owner(handle)
+            free, owner = files.take(handle), _owner(handle)
             orphan = owner.get("job")
             other = orphan and orphan != job
             # where the file system has no locks, the owner's job tells
@@ -386,17 +400,6 @@ def _sole(path: Path, what: str) -> Iterator[str]:
         finally:
             with suppress(OSError):
                 handle.truncate(0)
-
-
-def _lock(handle: TextIO) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise
-    return True
 
 
 def _owner(handle: TextIO) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -65,7 +66,10 @@ def workload(run: Run, matrix: Matrix) -> dict[str, Any]:
         "eval_batch_size": config.evaluation.batch_size,
         "records": config.data.records,
         "splits": config.data.splits.model_dump(),
-        "gpus": config.resources.gpus,
+        "gpus": {
+            phase: math.prod(config.resources.held(phase))
+            for phase in ("generate", "train", "eval")
+        },
         "tool": config.training.tool,
     }
     if run.trained:
@@ -186,20 +190,17 @@ def analytical(
     known = sum(item["characters"] for item in files) / 4 / records if files and records else 0
     speed = resources["machine"]["cpu_gflops"] * 1e9 * EFFICIENCY
     asked = matrix.config.resources
-    alike = [
-        item
-        for item in prior
-        if int(item["gpus"]) == asked.gpus and (asked.gpus or int(item["threads"]) == asked.threads)
-    ]
+    gpus = math.prod(asked.held("generate"))
+    prior = [item for item in prior if asked.gpus or int(item["threads"]) == asked.threads]
     rows: list[dict[str, Any]] = []
     endpoint = matrix.config.data.endpoint
     if endpoint is None:
-        rows.append(row(None, "generate", 0, 5, 60, "reading a file", gpus=asked.gpus))
+        rows.append(row(None, "generate", 0, 5, 60, "reading a file", gpus=gpus))
     elif endpoint.server and models[endpoint.model].get("parameters"):
         written = records * TOKENS_PER_ROW
         base = written * 2 * models[endpoint.model]["parameters"] / speed
         basis = f"preliminary: {TOKENS_PER_ROW} tokens a record at half the machine's matrix speed"
-        rows.append(row(None, "generate", base / 5, base, base * 5, basis, gpus=asked.gpus))
+        rows.append(row(None, "generate", base / 5, base, base * 5, basis, gpus=gpus))
     counted = next((item["splits"] for item in files if "splits" in item), None)
     for run in matrix.runs.values():
         work, model = workload(run, matrix), models[run.model]
@@ -221,8 +222,8 @@ def analytical(
             characters = own["characters"] / 4 / own["rows_to_train_on"] if own else length
             trained = trained_rows(work, sizes)
             taught = min(characters, work["max_length"])
-            rows.append(_train(work, trained, taught, model, speed, alike))
-        rows.append(_evaluation(work, sizes, length, model, speed, alike))
+            rows.append(_train(work, trained, taught, model, speed, prior))
+        rows.append(_evaluation(work, sizes, length, model, speed, prior))
     return rows
 
 
@@ -238,7 +239,11 @@ def _train(
     total = f"{tokens:.0f} tokens in {steps(work, count)} steps"
     keys = ("tool", "method", "precision")
     same = [
-        item for item in prior if item["tokens"] and all(item[key] == work[key] for key in keys)
+        item
+        for item in prior
+        if item["tokens"]
+        and int(item["gpus"]) == work["gpus"]["train"]
+        and all(item[key] == work[key] for key in keys)
     ]
     found = _nearest(same, model, work["model"])
     if found:
@@ -253,7 +258,7 @@ def _train(
             sum(times) / len(times),
             1.25 * max(times),
             f"{_told(found)}; about {total}{caveat(work)}",
-            gpus=work["gpus"],
+            gpus=work["gpus"]["train"],
             memory_mb=_alike_memory(found, work),
             disk_mb=(_mean(found, "checkpoint_mb") or 0) * work["epochs"] or None,
         )
@@ -274,9 +279,9 @@ def _train(
         START_SECONDS + base,
         START_SECONDS + base * 5,
         basis,
-        gpus=work["gpus"],
-        memory_mb=host if work["gpus"] else need,
-        gpu_memory_mb=need if work["gpus"] else None,
+        gpus=work["gpus"]["train"],
+        memory_mb=host if work["gpus"]["train"] else need,
+        gpu_memory_mb=need if work["gpus"]["train"] else None,
         disk_mb=held["checkpoint"] * work["epochs"] or None,
     )
 
@@ -296,6 +301,7 @@ def _evaluation(
         item
         for item in prior
         if item["eval_seconds_per_sample"]
+        and int(item["eval_gpus"]) == work["gpus"]["eval"]
         and (item["kind"] == "fine-tuned") is trained
         and item["precision"] == work["precision"]
     ]
@@ -328,7 +334,7 @@ def _evaluation(
         expected = START_SECONDS + base
         low, high = START_SECONDS + base / 5, START_SECONDS + base * 5
         need = memory.RUNTIME_MB + model["parameters"] * memory.BYTES[work["precision"]] / 1e6
-    more = {"gpus": work["gpus"], "memory_mb": need}
+    more = {"gpus": work["gpus"]["eval"], "memory_mb": need}
     return row(work["run"], "eval", low, expected, high, basis, **more)
 
 

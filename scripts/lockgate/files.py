@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -126,6 +128,28 @@ def tail(path: Path | str, lines: int) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
 
+def take(handle: IO[Any], wait: bool = False) -> bool:
+    """Lock an open file; False: another process holds it.
+
+    Args:
+        handle: the file.
+        wait: for the other process, instead.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        print(
+            f"WARNING: {handle.name}: its file system has no locks; not checked whether another "
+            "process works here",
+            file=sys.stderr,
+        )
+    return True
+
+
 @contextmanager
 def locked(path: Path | str, what: str = "", hint: str = "") -> Iterator[None]:
     """Hold an exclusive lock on a file for as long as the block runs.
@@ -143,15 +167,13 @@ def locked(path: Path | str, what: str = "", hint: str = "") -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if what else 0))
-        except BlockingIOError:
+        if not take(handle, wait=not what):
             handle.seek(0)
             raise LockgateError(
                 f"{what} (process {handle.read().strip() or 'unknown'})",
                 where=str(path),
                 hint=hint,
-            ) from None
+            )
         handle.seek(0)
         handle.truncate()
         handle.write(str(os.getpid()))

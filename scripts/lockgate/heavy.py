@@ -57,7 +57,7 @@ def failures(
         about = RULES[rule]
         for name in names:
             out = results / about.result.format(name)
-            tried = attempts.settled(attempts.read(attempts.place(out) / attempts.NAME))
+            tried = attempts.kept(out)
             if not tried or tried[-1].outcome in ("", attempts.DONE):
                 continue
             last = tried[-1]

@@ -55,7 +55,7 @@ def nice(gpus: int, minutes: int) -> int:
     return max(0, 80 - 10 * gpus) + max(0, 19 - round(2 * math.log2(minutes + 1)))
 
 
-def placement(nodes: int, gpus: int, spread: bool) -> dict[str, int | str]:
+def placement(nodes: int, gpus: int, spread: bool, shared: bool = False) -> dict[str, int | str]:
     """Where Snakemake's SLURM executor is to put a job, by its names of resources.
 
     `world` is the job's own: its nodes, and the GPUs of each.
@@ -65,8 +65,11 @@ def placement(nodes: int, gpus: int, spread: bool) -> dict[str, int | str]:
         gpus: a node.
         spread: the job starts a process for each GPU, or each node where there is none; else it
             is one process.
+        shared: there is no SLURM, the GPUs are only counted.
     """
     asked: dict[str, int | str] = {"world": f"{nodes} {gpus}"}
+    if shared:
+        return asked | ({"gpu": nodes * gpus} if gpus else {})
     each = max(1, gpus)
     if not spread or nodes * each == 1:
         # SLURM would spread GPUs over nodes, where the one process cannot use them
@@ -80,7 +83,7 @@ def placement(nodes: int, gpus: int, spread: bool) -> dict[str, int | str]:
 
 def processes_of(phase: str, resources: Resources) -> int:
     """Processes of a job on one node."""
-    return max(1, resources.gpus) if phase == "train" else 1
+    return max(1, resources.held(phase)[1])
 
 
 def memory_mb(found: Iterable[Estimate], resources: Resources, processes: int = 1) -> int:

@@ -35,7 +35,7 @@ def rows(
         tokens: of each run, for each sample row the tokens of all and of its completion.
         models: manifests by name.
     """
-    gpus = workloads[0]["gpus"] if workloads else 0
+    gpus = workloads[0]["gpus"]["generate"] if workloads else 0
     found = [_generation(data, gpus)]
     for work in workloads:
         sizes = data["splits"] or split_sizes(data["records_planned"], work["splits"])
@@ -83,7 +83,7 @@ def _training(
     beside = smoke["start_seconds"] + saves(work, total) * smoke["save_seconds"]
     expected = beside + total * a_step + batches * validation
     need = smoke["peak_memory_mb"]
-    if not work["gpus"]:
+    if not work["gpus"]["train"]:
         need += GROWTH * max(0.0, need - memory.training(work, model)[1])
     slowest = beside + total * smoke["seconds_per_step_longest"] + batches * validation
     return row(
@@ -94,7 +94,7 @@ def _training(
         max(HIGH * expected, slowest),
         f"measured on shape {work['shape']}: {total} steps of {a_step:.3g} s, "
         f"{each * work['gradient_accumulation']:.0f} tokens with padding{caveat(work)}",
-        gpus=work["gpus"],
+        gpus=work["gpus"]["train"],
         memory_mb=need,
         gpu_memory_mb=smoke["gpu_memory_mb"],
         disk_mb=smoke["checkpoint_mb"] * work["epochs"],
@@ -134,7 +134,7 @@ def _evaluation(
         fixed + expected,
         HIGH * (fixed + max(expected, most)),
         f"measured on {work['model']} {told}: {smoke['rows']} answers; {samples} are asked",
-        gpus=work["gpus"],
+        gpus=work["gpus"]["eval"],
         memory_mb=part["peak_memory_mb"],
     )
 

@@ -27,6 +27,7 @@ FIELDS = [
     "overhead_seconds",
     "memory_mb",
     "checkpoint_mb",
+    "eval_gpus",
     "eval_seconds_per_sample",
     "eval_max_tokens",
     "eval_overhead_seconds",
@@ -82,7 +83,7 @@ def _prior(path: Path) -> dict[str, Any]:
             "tool": manifest["tool"],
             "batch_size": asked["batch_size"],
             "max_length": asked["max_length"],
-            "gpus": len(manifest["gpus"]),
+            "gpus": len(manifest["gpus"]) * manifest["granted"]["nodes"],
             "threads": manifest["threads"],
             "tokens": tokens,
             "seconds_per_token": seconds["train"] / tokens,
@@ -100,7 +101,7 @@ def _prior(path: Path) -> dict[str, Any]:
     longest = {task["name"]: task["max_tokens"] for task in plan["tasks"]}
     samples = sum(cell["n"] for cell in result["cells"])
     return found | {
-        "gpus": len(result["gpus"]),
+        "eval_gpus": len(result["gpus"]),
         "threads": result["threads"],
         "eval_seconds_per_sample": work / samples,
         "eval_max_tokens": sum(longest[cell["task"]] * cell["n"] for cell in result["cells"])

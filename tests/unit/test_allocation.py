@@ -93,6 +93,15 @@ def test_a_preview_asks_for_the_largest_of_its_runs_and_not_for_their_time(place
     assert place.asks("preview_train", "shape", runtime_minutes=500) == (5700, 500)
 
 
+def test_another_preview_does_not_ask_for_what_the_last_one_measured(place):
+    place.review(row("a", "train", 30, 2000))
+    place.plan(row("a", "train", 30, 4000))
+    assert place.asks("preview_train", "shape")[0] == 5700
+    assert place.asks("train")[0] == 3100
+    place.review(row("a", "train", 30, 3000))
+    assert place.asks("preview_train", "shape")[0] == 4400
+
+
 def test_shards_share_the_time(place):
     place.plan(row(None, "generate", 60, 2000))
     assert place.asks("generate", "1", shards=3) == (3100, 35)

@@ -177,6 +177,20 @@ def test_the_same_job_begun_again_keeps_that_it_was_put_back(out, queue, monkeyp
     assert [a.outcome for a in told(out)] == ["stopped", "done"]
 
 
+def test_what_slurm_said_is_kept_when_it_forgets_the_job(out, queue) -> None:
+    path = attempts.place(out) / attempts.NAME
+    path.parent.mkdir(parents=True)
+    begin = {"event": "begin", "item": ITEM, "time": 1.0, "job": "7", "host": "h", "pid": 1}
+    path.write_text(json.dumps(begin) + "\n")
+    queue("7|7|RUNNING|None|gpu1|1:00:00|rule_train")
+    assert [a.outcome for a in attempts.kept(out)] == [""]
+    queue("7|7|TIMEOUT|None|gpu1|1:00:00|rule_train")
+    assert [a.outcome for a in attempts.kept(out)] == ["out of time"]
+    queue()
+    assert [a.outcome for a in attempts.kept(out)] == ["out of time"]
+    assert len(path.read_text().splitlines()) == 2
+
+
 def test_a_job_that_slurm_forgot_died(queue) -> None:
     queue("8|8|RUNNING|None|gpu1|1:00:00|other")
     (ended,) = attempts.settled([one(job="7")])

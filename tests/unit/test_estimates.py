@@ -76,6 +76,7 @@ def prior(**changes):
         "overhead_seconds": "9",
         "memory_mb": "700",
         "checkpoint_mb": "5",
+        "eval_gpus": "0",
         "eval_seconds_per_sample": "0.1",
         "eval_max_tokens": "4",
         "eval_overhead_seconds": "10",
@@ -142,10 +143,20 @@ def test_a_model_of_the_same_family_is_scaled_by_its_parameters(project):
 
 
 def test_gpu_hours_count_every_gpu(project):
-    rows = estimates.analytical(project.read(resources__gpus=2), RESOURCES, [])
-    (row,) = [r for r in rows if (r["run"], r["phase"]) == ("tiny_epochs-4", "train")]
-    assert row["gpu_hours"] == pytest.approx(18.08 * 2 / 3600, abs=1e-4)
-    assert row["gpu_memory_mb"] == 616
+    asked = {"resources__gpus": 2, "resources__nodes": 3}
+    rows = estimates.analytical(project.read(**asked), RESOURCES, [])
+    found = {r["phase"]: r for r in rows if r["run"] == "tiny_epochs-4"}
+    assert found["train"]["gpu_hours"] == pytest.approx(18.08 * 6 / 3600, abs=1e-4)
+    assert found["train"]["gpu_memory_mb"] == 616
+    seconds = found["eval"]["seconds"]["expected"]
+    assert found["eval"]["gpu_hours"] == pytest.approx(seconds / 3600, abs=1e-4)
+
+
+def test_a_prior_run_on_as_many_gpus_is_comparable(project):
+    found = [prior(gpus="6", eval_gpus="1"), prior(gpus="2", eval_gpus="2")]
+    asked = {"resources__gpus": 2, "resources__nodes": 3}
+    rows = estimates.analytical(project.read(**asked), RESOURCES, found)
+    assert {r["basis"][:11] for r in rows if r["run"] == "tiny_epochs-4"} == {"1 prior run"}
 
 
 def test_long_rows_count_up_to_the_longest_sequence(project):

@@ -1,5 +1,6 @@
 """Files are written whole, locks are the kernel's, digests are stable."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -80,6 +81,16 @@ def test_a_lock_is_free_after_an_error_in_its_block(tmp_path):
         raise ZeroDivisionError
     with files.locked(tmp_path / "lock", "busy"):
         pass
+
+
+def test_where_there_are_no_locks_it_is_said_and_the_work_goes_on(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with files.locked(tmp_path / "lock", "busy"):
+        pass
+    assert "has no locks; not checked whether another process" in capsys.readouterr().err
 
 
 def test_a_digest_depends_on_values_not_on_the_order_of_keys():

@@ -34,6 +34,12 @@ def test_each_process_of_a_training_holds_its_own():
     assert margins.memory_mb([expected(2000)], Resources(), 4) == 3100  # of all, as measured
     assert margins.processes_of("train", Resources(gpus=4)) == 4
     assert margins.processes_of("eval", Resources(gpus=4)) == 1
+
+
+def test_what_is_one_process_holds_one_gpu():
+    asks = Resources(nodes=2, gpus=4)
+    assert [asks.held(one) for one in ("train", "eval", "generate")] == [(2, 4), (1, 1), (1, 1)]
+    assert Resources(nodes=2).held("eval") == (1, 0)
     assert margins.processes_of("train", Resources()) == 1
 
 
@@ -136,3 +142,8 @@ def test_where_a_job_goes(asked, found) -> None:
     spread = {"mpi": "srun", "tasks_per_gpu": 0} if {"tasks", "tasks_per_node"} & set(found) else {}
     world = {"world": f"{asked[0]} {asked[1]}"}
     assert margins.placement(*asked) == {**world, **found, **spread}
+
+
+def test_without_slurm_gpus_are_counted() -> None:
+    assert margins.placement(1, 4, True, shared=True) == {"world": "1 4", "gpu": 4}
+    assert margins.placement(1, 0, True, shared=True) == {"world": "1 0"}

@@ -49,7 +49,7 @@ def test_a_trainer_says_when_it_saves_and_what_is_not_measured():
 
 
 def test_host_memory_of_a_job_with_a_gpu_does_not_grow():
-    row = rows({**TUNED, "gpus": 1})["train", "tuned"]
+    row = rows({**TUNED, "gpus": {"generate": 1, "train": 1, "eval": 1}})["train", "tuned"]
     assert row["memory_mb"] == 1000
     assert row["gpu_hours"] == pytest.approx(51 / 3600, abs=1e-4)
 

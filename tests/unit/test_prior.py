@@ -18,6 +18,7 @@ def run(root, experiment="other", name="a", scores=True, **changes):
         "seconds": {"train": 20.0, "total": 29.0},
         "resumed_from_step": 0,
         "gpus": [],
+        "granted": {"nodes": 1},
         "threads": 2,
         "peak_memory_mb": 900,
         "disk_mb": 12.0,
@@ -66,6 +67,7 @@ TRAINED = {
     "checkpoint_mb": 6.0,
 }
 EVALUATED = {
+    "eval_gpus": 0,
     "eval_seconds_per_sample": 0.25,
     "eval_max_tokens": 6.0,
     "eval_overhead_seconds": 8.0,

@@ -18,10 +18,14 @@ from lockgate.margins import nice, placement
 SOURCE = os.path.relpath(workflow.configfiles[-1])
 
 
+def executor():
+    """Name of Snakemake's executor; none: nothing runs, it only reports."""
+    return workflow.executor_plugin and workflow.executor_plugin.name
+
+
 def slurm():
     """Settings of the executor that submits to SLURM; None: another one runs the jobs."""
-    plugin = workflow.executor_plugin  # None: nothing runs, it only reports
-    return workflow.executor_settings if plugin and plugin.name == "slurm" else None
+    return workflow.executor_settings if executor() == "slurm" else None
 
 
 PIPELINE = pipeline.read(
@@ -72,6 +76,9 @@ def heavy(rule, wildcard=None, spread=None):
     that gives the nodes and the GPUs of each.
     """
 
+    def room(wildcards):
+        return spread(wildcards) if spread else RESOURCES.held(rule)
+
     def name(wildcards):
         return wildcards.get(wildcard) if wildcard else ""
 
@@ -82,7 +89,7 @@ def heavy(rule, wildcard=None, spread=None):
         return PIPELINE.allocation.minutes(rule, name(wildcards), attempt)
 
     def extra(wildcards, attempt):
-        nodes, gpus = spread(wildcards) if spread else (1, RESOURCES.gpus)
+        nodes, gpus = room(wildcards)
         limit = minutes(wildcards, attempt)
         # the signal is ignored by default: only what can save before the walltime's end reacts
         return (
@@ -91,8 +98,9 @@ def heavy(rule, wildcard=None, spread=None):
 
     def placed(key):
         def value(wildcards):
-            nodes, gpus = spread(wildcards) if spread else (1, RESOURCES.gpus)
-            return placement(nodes, gpus, spread is not None).get(key)
+            nodes, gpus = room(wildcards)
+            shared = executor() == "local"
+            return placement(nodes, gpus, spread is not None, shared).get(key)
 
         return value
 
@@ -108,4 +116,4 @@ def heavy(rule, wildcard=None, spread=None):
 
 def apart(wildcards):
     """Where the processes of a run's training go."""
-    return RESOURCES.nodes, RESOURCES.gpus
+    return RESOURCES.held("train")

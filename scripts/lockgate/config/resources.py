@@ -19,7 +19,11 @@ class Resources(Section):
         description="Host memory in MB, a node (none: what is expected, with margin).",
     )
     nodes: int = Field(default=1, ge=1, description="Nodes of a training, or of a stage.")
-    gpus: int = Field(default=0, ge=0, description="GPUs a node.")
+    gpus: int = Field(
+        default=0,
+        ge=0,
+        description="GPUs a node, of a training or a stage; any other job takes one.",
+    )
     gpu: str | None = Field(
         default=None, description="Name of the GPU, like `H100`: its memory is compared."
     )
@@ -38,3 +42,7 @@ class Resources(Section):
     constraint: str | None = Field(
         default=None, min_length=1, description="Features that a SLURM node must have."
     )
+
+    def held(self, phase: str) -> tuple[int, int]:
+        """Nodes, and GPUs on each, of a job: only a training has more than one process."""
+        return (self.nodes, self.gpus) if phase == "train" else (1, min(1, self.gpus))

@@ -47,7 +47,8 @@ def draw(
         results: every planned cell.
         trained: manifests of the plan's runs.
     """
-    gpus = int((plan.get("resources") or {}).get("gpus") or 0)
+    asked = plan.get("resources") or {}
+    gpus = int(asked.get("gpus") or 0) * int(asked.get("nodes") or 1)
     unit = (
         "GPU hours are seconds of the training job times its GPUs"
         if gpus
