@@ -39,7 +39,7 @@ SNAKEFILE = """\
 import json
 
 from lockgate.cluster import poll_steadily
-from lockgate.margins import nice
+from lockgate.margins import nice, weight
 
 with open("jobs.json") as handle:
     JOBS = json.load(handle)
@@ -49,13 +49,15 @@ def of(rule, key):
     return lambda wildcards: JOBS[wildcards.run][rule][key]
 
 
+def way(run, rule):
+    job, after = JOBS[run][rule], JOBS[run]["eval"]["minutes"]
+    return weight(job["gpus"], job["minutes"] + (after if rule == "train" else 0))
+
+
 def order(rule):
     # as the pipeline's own jobs
-    def value(wildcards):
-        job = JOBS[wildcards.run][rule]
-        return f"--nice={nice(job['gpus'], job['minutes'])}"
-
-    return value
+    heaviest = max(way(run, one) for run in JOBS for one in JOBS[run])
+    return lambda wildcards: f"--nice={nice(way(wildcards.run, rule), heaviest)}"
 
 
 def targets(wildcards):

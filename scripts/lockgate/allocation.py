@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from lockgate import attempts, cluster
+from lockgate import attempts, cluster, margins
 from lockgate.attempts import Attempt
 from lockgate.cluster import Job, Partition
 from lockgate.config.resources import Resources
@@ -150,6 +151,15 @@ class Allocation:
         most = self.partition.minutes if self.partition else None
         return at_most(asked, most, self.resources.runtime_minutes)
 
+    def nice(self, rule: str, name: str, attempt: int, gpus: int) -> int:
+        """By how much a job waits behind the experiment's others; arguments as `memory_mb`.
+
+        Args:
+            gpus: of the job, on all its nodes.
+        """
+        own = self._weight(rule, name, attempt, gpus)
+        return margins.nice(own, max(own, self._heaviest))
+
     def exhausted(self, rule: str, name: str) -> str:
         """Why no more can be asked for than the last attempt had, as things are now."""
         self._tried.pop((rule, name, 0), None)
@@ -162,6 +172,17 @@ class Allocation:
         if not self.main:
             return None
         return offered(cluster.partitions(), self.resources.partition)
+
+    @functools.cached_property
+    def _heaviest(self) -> float:
+        """Largest weight of a run's training."""
+        gpus = math.prod(self.resources.held("train"))
+        names = {name for names in self.estimates.previews.values() for name in names}
+        return max((self._weight("train", name, 1, gpus) for name in names), default=0)
+
+    def _weight(self, rule: str, name: str, attempt: int, gpus: int) -> float:
+        after = self.minutes("eval", name, 1) if rule == "train" else 0
+        return margins.weight(gpus, self.minutes(rule, name, attempt) + after)
 
     @functools.cached_property
     def _given(self) -> cluster.Given | None:

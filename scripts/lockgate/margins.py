@@ -27,6 +27,9 @@ TIME_FACTOR, TIME_MORE_MINUTES = 1.5, 5
 and the job's own Snakemake has to start, on a file system that is slow at first."""
 LEAST_MINUTES = 10
 """A shorter walltime starts no job sooner."""
+WIDTH = 0.3
+"""Over the longest way to go, for each GPU after the first: by length alone wide jobs wait for
+nodes that are seldom free, by width alone the longest ways begin last."""
 UNKNOWN_MB, UNKNOWN_MINUTES = 4000, 120
 """Of a job without an estimate; also the longest time of a preview, which takes some steps of
 what its runs take."""
@@ -47,12 +50,22 @@ class Estimate:
     measured: bool
 
 
-def nice(gpus: int, minutes: int) -> int:
-    """By how much a waiting job stands back, 0 to 99: the widest go first, then the longest.
+def weight(gpus: int, minutes: int) -> float:
+    """How early a job should begin.
 
-    The small ones then fill what is left. Where sites weigh users, that is next to nothing.
+    Args:
+        gpus: of the job, on all its nodes.
+        minutes: its walltime, and that of what waits for it.
     """
-    return max(0, 80 - 10 * gpus) + max(0, 19 - round(2 * math.log2(minutes + 1)))
+    return minutes * (1 + WIDTH * max(0, gpus - 1))
+
+
+def nice(weight: float, heaviest: float) -> int:
+    """By how much a waiting job stands back, 0 (the heaviest) to 99.
+
+    Where sites weigh users, that is next to nothing.
+    """
+    return round(99 * (1 - min(1.0, weight / heaviest)))
 
 
 def placement(nodes: int, gpus: int, spread: bool, shared: bool = False) -> dict[str, int | str]:

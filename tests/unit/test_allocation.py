@@ -208,6 +208,16 @@ def test_a_partition_is_the_ceiling_and_asked_once(place, commands):
     assert found.exhausted("eval", "a") == ""
 
 
+def test_what_has_the_longest_way_to_go_waits_least(place):
+    long, short = row("a", "train", 60, 1000), row("b", "train", 20, 1000)
+    place.plan(long, row("a", "eval", 20, 800), short, row("b", "eval", 60, 800))
+    found = place.allocation(gpus=2)
+    # minutes with margin: 95 + 35 before and after, then 35 + 95; and 1.3 for two GPUs
+    assert found.nice("train", "a", 1, 2) == found.nice("train", "b", 1, 2) == 0
+    assert found.nice("eval", "b", 1, 1) == round(99 * (1 - 95 / 169))
+    assert found.nice("eval", "a", 1, 1) == round(99 * (1 - 35 / 169))
+
+
 def test_inside_a_job_it_is_what_the_job_was_given(place, commands, monkeypatch):
     commands.say("squeue", "6200M|1:30:00|1:00:00|rule_train")
     monkeypatch.setenv("SLURM_JOB_ID", "7")

@@ -120,9 +120,10 @@ def test_below_it_nothing_is(tries, partition):
     assert margins.exhausted(tries, "train/a:1", partition) == ""
 
 
-def test_wide_jobs_then_long_ones_go_first() -> None:
-    assert margins.nice(8, 60) < margins.nice(4, 600) < margins.nice(1, 600) < margins.nice(1, 10)
-    assert margins.nice(64, 10_000) >= 0 and margins.nice(0, 1) <= 99
+def test_long_ways_go_first_and_wide_ones_before_narrow_ones() -> None:
+    assert margins.weight(1, 600) > margins.weight(4, 300) > margins.weight(1, 300)
+    assert margins.weight(0, 60) == margins.weight(1, 60) == 60
+    assert [margins.nice(one, 600.0) for one in (600.0, 300.0, 0.0, 900.0)] == [0, 50, 99, 0]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from lockgate import pipeline
 from lockgate.attempts import warning_seconds
-from lockgate.margins import nice, placement
+from lockgate.margins import placement
 
 SOURCE = os.path.relpath(workflow.configfiles[-1])
 
@@ -90,11 +90,10 @@ def heavy(rule, wildcard=None, spread=None):
 
     def extra(wildcards, attempt):
         nodes, gpus = room(wildcards)
-        limit = minutes(wildcards, attempt)
+        before = warning_seconds(minutes(wildcards, attempt))
+        nice = PIPELINE.allocation.nice(rule, name(wildcards), attempt, nodes * gpus)
         # the signal is ignored by default: only what can save before the walltime's end reacts
-        return (
-            f"--signal=URG@{warning_seconds(limit)} --nice={nice(nodes * gpus, limit)}"
-        )
+        return f"--signal=URG@{before} --nice={nice}"
 
     def placed(key):
         def value(wildcards):
