@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lockgate import cluster, estimates, heavy, matrix, models, tools
+from lockgate import cluster, estimates, heavy, matrix, models, records, tools
 from lockgate.allocation import Allocation, StandsFor, stands_for
 from lockgate.errors import LockgateError
 from lockgate.files import digest, locked, read_json
@@ -20,8 +20,6 @@ from lockgate.gates import ORDER, Gates, State
 from lockgate.matrix import Matrix
 from lockgate.stages import chain, run
 from lockgate.stages.chain import Chain
-
-SPLITS = ("train", "validation", "test")
 
 
 class Pipeline(ABC):
@@ -228,7 +226,7 @@ class MatrixPipeline(Pipeline):
         return [
             f"{self.results}/data/card.md",
             f"{self.results}/report/results.csv",
-            *(f"{self.results}/data/{split}.jsonl" for split in SPLITS),
+            *(f"{self.results}/data/{split}.jsonl" for split in records.NAMES),
             *(f"{self.results}/train/{name}/manifest.json" for name in self.runs),
             *(f"{self.results}/eval/{name}/scores.json" for name in self.runs),
         ]
@@ -251,27 +249,13 @@ class MatrixPipeline(Pipeline):
             return
         from lockgate import report
 
-        base, out = Path(self.results), Path(self.results) / "report" / "partial"
-        names = {"html": "report.html", "results": "results.csv", "groups": "groups.csv"}
-        names |= {"estimates": "estimates.csv", "figures": "figures"}
+        told = f"{len(done)} of {len(self.matrix.runs)} runs have scores"
         try:
-            report.write(
-                base / "plan/plan.json",
-                base / "preview/review.json",
-                base / "data/manifest.json",
-                base / "build/experiment_summary.md",
-                [base / "train" / name / "manifest.json" for name in done],
-                [base / "eval" / name / "scores.json" for name in done],
-                Path(self.ledger),
-                [base / "data" / f"{split}.jsonl" for split in SPLITS[1:]],
-                {key: out / name for key, name in names.items()},
-            )
+            page = report.partial(Path(self.results), done, Path(self.ledger))
         except (LockgateError, OSError) as error:
-            print(f"No report on the finished runs: {error}", file=sys.stderr, flush=True)
+            print(f"{told}; no report on them: {error}", file=sys.stderr, flush=True)
             return
-        page = (out / names["html"]).resolve().as_uri()
-        told = f"{len(done)} of {len(self.matrix.runs)} runs have scores; a report on them: {page}"
-        print(told, file=sys.stderr, flush=True)
+        print(f"{told}; a report on them: {page.as_uri()}", file=sys.stderr, flush=True)
 
     def _current(self, run: str) -> bool:
         """A run has scores that fit the configuration as it is and its last training."""

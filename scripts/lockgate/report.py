@@ -101,6 +101,34 @@ def write(
     write_text(out["html"], page)
 
 
+def partial(results: Path, runs: list[str], ledger: Path) -> Path:
+    """Write a report on the runs that have scores, while others are missing; its page.
+
+    Args:
+        results: the experiment's.
+        runs: their names.
+        ledger: the approvals.
+
+    Raises:
+        LockgateError: see `write`.
+    """
+    out = results / "report" / "partial"
+    names = {"html": "report.html", "results": "results.csv", "groups": "groups.csv"}
+    names |= {"estimates": "estimates.csv", "figures": "figures"}
+    write(
+        results / "plan/plan.json",
+        results / "preview/review.json",
+        results / "data/manifest.json",
+        results / "build/experiment_summary.md",
+        [results / "train" / name / "manifest.json" for name in runs],
+        [results / "eval" / name / "scores.json" for name in runs],
+        ledger,
+        [results / "data" / f"{split}.jsonl" for split in ("validation", "test")],
+        {key: out / name for key, name in names.items()},
+    )
+    return (out / names["html"]).resolve()
+
+
 def examples(results: list[Result], plan: dict[str, Any], rows: Rows) -> list[dict[str, Any]]:
     """For each task some samples of the best tuned run beside its control's, every kind of
     outcome in turn, so that a frequent one does not crowd out the failures.
