@@ -52,7 +52,7 @@ JobAcctGatherFrequency=task=2
 # sbatch tells at once what can never run
 EnforcePartLimits=ALL
 JobRequeue=1
-KillWait=10
+KillWait=30
 OverTimeLimit=0
 MinJobAge=300
 MessageTimeout=10
@@ -65,8 +65,8 @@ PreemptMode=REQUEUE
 
 NodeName={names} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports} \
 CPUs=8 RealMemory=16000 Gres=gpu:4 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=60 PriorityTier=1 GraceTime=10
-PartitionName=short Nodes=ALL MaxTime=5 PriorityTier=1 GraceTime=10
+PartitionName=main Nodes=ALL Default=YES MaxTime=60 PriorityTier=1 GraceTime=30
+PartitionName=short Nodes=ALL MaxTime=5 PriorityTier=1 GraceTime=30
 PartitionName=urgent Nodes=ALL MaxTime=60 PriorityTier=10 PreemptMode=OFF
 """
 
