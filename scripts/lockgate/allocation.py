@@ -175,10 +175,12 @@ class Allocation:
 
     @functools.cached_property
     def _heaviest(self) -> float:
-        """Largest weight of a run's training."""
-        gpus = math.prod(self.resources.held("train"))
-        names = {name for names in self.estimates.previews.values() for name in names}
-        return max((self._weight("train", name, 1, gpus) for name in names), default=0)
+        """Largest weight of a training, or of the evaluation of a run that has none."""
+        known = self.estimates.previews.items()
+        pairs = {(_PHASES[rule], name) for (rule, _), names in known for name in names}
+        gpus = {phase: math.prod(self.resources.held(phase)) for phase in ("train", "eval")}
+        weights = (self._weight(phase, name, 1, gpus[phase]) for phase, name in pairs)
+        return max(weights, default=0)
 
     def _weight(self, rule: str, name: str, attempt: int, gpus: int) -> float:
         after = self.minutes("eval", name, 1) if rule == "train" else 0

@@ -255,7 +255,9 @@ def given(number: str) -> Given | None:
     if told.count("|") < 3:
         return None
     memory, limit, left, comment = told.split("|", 3)
-    return Given(_megabytes(memory), minutes(limit), _seconds(left), comment.startswith("rule_"))
+    # SLURM has no word for a time below zero
+    seconds = 0 if left == "INVALID" else _seconds(left)
+    return Given(_megabytes(memory), minutes(limit), seconds, comment.startswith("rule_"))
 
 
 def requeue(number: str) -> bool:

@@ -13,7 +13,7 @@ from lockgate.files import write_json, write_text
 from lockgate.heavy import RULES
 from lockgate.plan import ESTIMATE_FIELDS
 
-PREVIEWS = {("preview_train", "shape"): ["a", "b"], ("preview_eval", "tiny"): ["a"]}
+PREVIEWS = {("preview_train", "shape"): ["a", "b"], ("preview_eval", "tiny"): ["a", "control"]}
 
 
 @pytest.fixture(autouse=True)
@@ -213,6 +213,7 @@ def test_what_has_the_longest_way_to_go_waits_least(place):
     place.plan(long, row("a", "eval", 20, 800), short, row("b", "eval", 60, 800))
     found = place.allocation(gpus=2)
     # minutes with margin: 95 + 35 before and after, then 35 + 95; and 1.3 for two GPUs
+    # the control is not trained, whatever that would take
     assert found.nice("train", "a", 1, 2) == found.nice("train", "b", 1, 2) == 0
     assert found.nice("eval", "b", 1, 1) == round(99 * (1 - 95 / 169))
     assert found.nice("eval", "a", 1, 1) == round(99 * (1 - 35 / 169))
@@ -231,6 +232,11 @@ def test_memory_of_a_job_is_told_in_any_unit(commands):
     for text, memory in (("4000M", 4000), ("4G", 4096), ("1.5G", 1536), ("0", None)):
         commands.say("squeue", f"{text}|UNLIMITED|UNLIMITED|mine")
         assert cluster.given("7") == cluster.Given(memory, None, None, False)
+
+
+def test_a_job_past_its_limit_has_no_time_left(commands):
+    commands.say("squeue", "4000M|1:00|INVALID|rule_train")
+    assert cluster.given("7") == cluster.Given(4000, 1, 0, True)
 
 
 def test_an_unknown_end_changes_nothing(place):
