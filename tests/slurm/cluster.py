@@ -175,9 +175,14 @@ class Cluster:
         """Bring a dead node back, and wait until it takes jobs."""
         if node not in self._daemons:
             self._start_node(node)
-        if self._closed(node):
-            self.call("scontrol", "update", f"nodename={node}", "state=resume")
-        until(lambda: not self._closed(node), 60, lambda: self._tail(node))
+
+        def back() -> bool:
+            # refused where the node has come back by itself meanwhile
+            if self._closed(node):
+                self._asks("scontrol", "update", f"nodename={node}", "state=resume")
+            return not self._closed(node)
+
+        until(back, 60, lambda: self._tail(node))
 
     def processes(self, *nodes: str) -> list[int]:
         """Ids of the processes of jobs, and of what SLURM runs for them; of all nodes by default.
