@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,14 +23,27 @@ from lockgate.stages import chain, run
 from lockgate.stages.chain import Chain
 
 
+@dataclass(frozen=True)
+class Call:
+    """What Snakemake tells of the call that the experiment is read in.
+
+    Attributes:
+        main: this process plans and starts the jobs (it is not one of them).
+        dryrun: tells whether nothing is going to run; Snakemake knows once it builds the DAG.
+        slurm: gives the settings of the executor that submits to SLURM; None: it is another.
+    """
+
+    main: bool
+    dryrun: Callable[[], bool]
+    slurm: Callable[[], Any]
+
+
 class Pipeline(ABC):
     """What both kinds of experiment have in common: the gates, and the one that runs.
 
     Args:
         experiment: the runs table, or the chain.
-        main: this process plans and starts the jobs (it is not one of them).
-        dryrun: tells whether nothing is going to run; Snakemake knows once it builds the DAG.
-        slurm: gives the settings of the executor that submits to SLURM; None: it is another.
+        call: the one that reads it.
         blocked: why nothing can start, whatever is approved; empty: something can.
         previews: names of the runs that each preview measures for.
         shards: jobs that make the data.
@@ -38,14 +52,12 @@ class Pipeline(ABC):
     def __init__(
         self,
         experiment: Matrix | Chain,
-        main: bool,
-        dryrun: Callable[[], bool],
-        slurm: Callable[[], Any],
+        call: Call,
         blocked: str = "",
         previews: StandsFor | None = None,
         shards: int = 1,
     ) -> None:
-        self.main, self.dryrun, self.slurm = main, dryrun, slurm
+        self.call = call
         self._states: list[State] | None = None
         self.documents = experiment.documents
         self.fingerprint = experiment.fingerprint
@@ -62,7 +74,9 @@ class Pipeline(ABC):
         )
         self.ledger = str(self.gates.ledger)
         results = Path(self.results)
-        self.allocation = Allocation(results, self.resources, self.item, previews, shards, main)
+        self.allocation = Allocation(
+            results, self.resources, self.item, previews, shards, call.main
+        )
 
     def states(self) -> list[State]:
         """The gates up to the first closed one, looked at once by the process that runs jobs.
@@ -72,7 +86,7 @@ class Pipeline(ABC):
         """
         if self._states is None:
             self._states = []
-            if self.main and not self.dryrun():
+            if self.call.main and not self.call.dryrun():
                 try:
                     lock = locked(
                         Path(self.results) / ".lock",
@@ -82,7 +96,7 @@ class Pipeline(ABC):
                     stack = ExitStack()
                     stack.enter_context(lock)
                     atexit.register(stack.close)
-                    if settings := self.slurm():
+                    if settings := self.call.slurm():
                         cluster.prepare(settings, self.experiment)
                     self._states = self.gates.advance()
                 except LockgateError as error:
@@ -186,17 +200,10 @@ class MatrixPipeline(Pipeline):
     Args:
         values: the configuration.
         source: its path, for messages.
-        main, dryrun, slurm: see Pipeline.
+        call: the one that reads it.
     """
 
-    def __init__(
-        self,
-        values: Any,
-        source: str,
-        main: bool,
-        dryrun: Callable[[], bool],
-        slurm: Callable[[], Any],
-    ) -> None:
+    def __init__(self, values: Any, source: str, call: Call) -> None:
         self.matrix = matrix.read(values, source)
         self.config = self.matrix.config
         self.runs = [name for name in self.matrix.runs if name not in self.matrix.blocked]
@@ -204,7 +211,7 @@ class MatrixPipeline(Pipeline):
         blocked = "" if self.runs else f"no run can start: {lacking}"
         previews = stands_for(self.matrix.runs[name] for name in self.runs)
         shards = self.config.data.shards
-        super().__init__(self.matrix, main, dryrun, slurm, blocked, previews, shards)
+        super().__init__(self.matrix, call, blocked, previews, shards)
         self.design = tools.get("data", self.config.data.tool, source).design_name
         self.schemas = {"schemas": f"{self.results}/learn/{self.config.data.tool}.json"}
         self.tables = {
@@ -347,20 +354,13 @@ class ChainPipeline(Pipeline):
 
     staged = True
 
-    def __init__(
-        self,
-        values: Any,
-        source: str,
-        main: bool,
-        dryrun: Callable[[], bool],
-        slurm: Callable[[], Any],
-    ) -> None:
+    def __init__(self, values: Any, source: str, call: Call) -> None:
         self.chain = chain.read(values, source)
         self.config = self.chain.config
         self.stages = {stage.name: stage for stage in self.chain.stages}
         roots = [f"{one.name}={one.root.resolve()}" for one in self.chain.catalogs.catalogs]
         self.environment = {run.ROOTS: ":".join(roots)}
-        super().__init__(self.chain, main, dryrun, slurm, self.chain.blocked)
+        super().__init__(self.chain, call, self.chain.blocked)
 
     @property
     def jobs(self) -> dict[str, list[str]]:
@@ -410,7 +410,7 @@ def read(
     """The experiment that a configuration describes; ends with one message if it is wrong."""
     kind = ChainPipeline if isinstance(values, dict) and "stages" in values else MatrixPipeline
     try:
-        return kind(values, source, main, dryrun, slurm)
+        return kind(values, source, Call(main, dryrun, slurm))
     except LockgateError as error:
         fail(error)
 

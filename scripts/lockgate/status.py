@@ -84,13 +84,14 @@ def _matrix_works(experiment: MatrixPipeline) -> list[Work]:
     data = Path(experiment.results, "data/manifest.json")
     tool, runs = experiment.config.training.tool, experiment.matrix.runs
     trainer = tools.get("training", tool, experiment.matrix.source)
-    jobs, train = experiment.jobs, Path(experiment.results, RULES["train"].result)
+    jobs = experiment.jobs
     rules = ("preview_data", "preview_train", "preview_eval", "generate")
     found = [_work(experiment, rule, name, []) for rule in rules for name in jobs[rule]]
     for run in experiment.runs:
         if runs[run].trained:
             found.append(_work(experiment, "train", run, [data], trainer))
-        found.append(_work(experiment, "eval", run, [data, Path(str(train).format(run))]))
+        trained = Path(experiment.results, RULES["train"].result.format(run))
+        found.append(_work(experiment, "eval", run, [data, trained]))
     return found
 
 
