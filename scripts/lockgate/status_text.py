@@ -46,8 +46,17 @@ def write(told: dict[str, Any]) -> None:
             print(f"  | {line[:200]}")
     if len(failed) > _LOGS:
         print(f"\n... and {len(failed) - _LOGS} more failed: see their logs")
+    held = [one["job"] for one in moving + runs if one["state"] == PENDING and _held(one["reason"])]
+    if held:
+        print("\nSLURM holds jobs that will not start by themselves. Once the reason is mended:")
+        print(f"  scontrol release {' '.join(dict.fromkeys(held))}")
     if not running and any(one["state"] in (FAILED, STOPPED) for one in moving + runs):
         print("\nRun the pipeline again: what is finished is kept, the rest continues.")
+
+
+def _held(reason: str) -> bool:
+    # JobHeldUser, JobHeldAdmin, "launch failed requeued held" and others
+    return "held" in reason.partition(";")[0].lower()
 
 
 def _phases(phases: list[dict[str, Any]]) -> None:

@@ -25,6 +25,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,12 +34,15 @@ from pathlib import Path
 from layout import CGROUP_MOUNT, NODES, write
 from machine import hosts, install, lives, path, until
 
+_LONGEST = 70  # characters; a job's socket has 35 more, and can have 107 in all
+
 
 class Cluster:
     """One cluster; `with Cluster(directory) as cluster:` starts and stops it.
 
     Args:
-        directory: a directory of its own, made where it is missing. Short: it holds sockets.
+        directory: a directory of its own, made where it is missing. Its path has at most 70
+            characters: below it are sockets, and what is longer SLURM refuses at a job's start.
         accounting: with slurmdbd and a database, so that `sacct` answers, and `sbatch` takes
             only accounts that the user has: `lab`.
 
@@ -51,6 +55,8 @@ class Cluster:
 
     def __init__(self, directory: Path, accounting: bool = False) -> None:
         self.directory, self.accounting = directory.resolve(), accounting
+        if len(str(self.directory)) > _LONGEST:
+            sys.exit(f"ERROR: too long for sockets: {self.directory}\nHint: choose one below /tmp")
         self._cgroups = os.access(CGROUP_MOUNT / "memory" / "release_agent", os.W_OK)
         self.out_of_memory = "OUT_OF_MEMORY" if self._cgroups else "FAILED"
         # cgroups are named by the job's number, in all clusters: each has numbers of its own

@@ -55,8 +55,9 @@ JobRequeue=1
 KillWait=30
 OverTimeLimit=0
 MinJobAge=300
-MessageTimeout=10
-BatchStartTimeout=30
+# a busy machine answers late; a launch confirmed later than this leaves the job held
+MessageTimeout=60
+BatchStartTimeout=60
 SchedulerType=sched/backfill
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=5,bf_interval=5
 PriorityType=priority/basic

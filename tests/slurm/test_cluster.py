@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -208,9 +209,9 @@ def test_lockgate_says_that_slurm_is_not_here(
 
 
 def test_two_clusters_run_side_by_side_and_nothing_is_left(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster,
 ) -> None:
-    with Cluster(tmp_path / "other") as other:
+    with tempfile.TemporaryDirectory(prefix="cluster-") as folder, Cluster(Path(folder)) as other:
         theirs = other.submit("srun sleep 300", "--gres=gpu:2", "--nodes=2", "--ntasks=2")
         mine = cluster.submit("sleep 300")
         other.wait(theirs, "RUNNING")
@@ -224,3 +225,9 @@ def test_two_clusters_run_side_by_side_and_nothing_is_left(
     assert str(other.directory) not in HOSTS.read_text()
     assert not list(Path("/sys/fs/cgroup").glob(f"memory/slurm_*/uid_*/job_{theirs}"))
     assert cluster.job(mine)["JobState"] == "RUNNING"
+
+
+def test_a_directory_too_deep_for_sockets_is_refused() -> None:
+    Cluster(Path("/" + 69 * "d"))
+    with pytest.raises(SystemExit, match="too long for sockets"):
+        Cluster(Path("/" + 70 * "d"))

@@ -307,6 +307,14 @@ def test_a_pending_job_is_told_with_slurms_reason(started, capsys):
     assert re.search(rf"{NAME} +pending +12 +0/2 +Resources", started.text(capsys))
 
 
+@pytest.mark.parametrize("reason", ["JobHeldAdmin", "launch_failed_requeued_held"])
+def test_a_held_job_is_told_with_the_command_that_lets_it_go(started, capsys, reason):
+    started.slurm(("12", "PENDING", reason, "", COMMENT))
+    assert "scontrol release 12\n" in started.text(capsys)
+    started.slurm(("12", "PENDING", "Priority", "", COMMENT))
+    assert "scontrol release" not in started.text(capsys)
+
+
 def test_a_pending_retry_says_how_the_attempt_before_ended(started):
     started.end(TRAIN, started.begin(TRAIN, job="11"), "out of memory", "x")
     started.slurm(("12", "PENDING", "Priority", "", COMMENT))
