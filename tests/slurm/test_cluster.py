@@ -208,9 +208,7 @@ def test_lockgate_says_that_slurm_is_not_here(
     assert told.cancel(["1"]) == "scancel is not on the PATH"
 
 
-def test_two_clusters_run_side_by_side_and_nothing_is_left(
-    cluster: Cluster,
-) -> None:
+def test_two_clusters_run_side_by_side_and_nothing_is_left(cluster: Cluster) -> None:
     with tempfile.TemporaryDirectory(prefix="cluster-") as folder, Cluster(Path(folder)) as other:
         theirs = other.submit("srun sleep 300", "--gres=gpu:2", "--nodes=2", "--ntasks=2")
         mine = cluster.submit("sleep 300")
