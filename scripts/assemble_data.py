@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from lockgate import jobs
+from lockgate.data import assembly
 from lockgate.errors import entry, log_to
 
 
 @entry
 def main(spec: str, shards: list[str], experiment: str, manifest: str) -> None:
-    jobs.assemble(Path(spec), [Path(path) for path in shards], experiment, Path(manifest).parent)
+    assembly.assemble(
+        Path(spec), [Path(path) for path in shards], experiment, Path(manifest).parent
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Make the sample records."""
 
-from lockgate import jobs, preview
+from lockgate import jobs
+from lockgate.data import samples
 from lockgate.errors import entry
 
-main = entry(preview.preview_data)
+main = entry(samples.preview_data)
 
 if __name__ == "__main__":
     main(

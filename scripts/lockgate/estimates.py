@@ -14,12 +14,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from lockgate import data, memory, offers, tools
+from lockgate import memory, offers, tools
 from lockgate.cells import tasks
+from lockgate.data import projection
+from lockgate.data.splits import split_sizes
 from lockgate.documents import own_rows
 from lockgate.matrix import Matrix
 from lockgate.runs import Run
-from lockgate.splits import split_sizes
 
 TOKENS_PER_ROW = 128
 """Assumed until the preview has counted them; capped by the longest sequence."""
@@ -81,7 +82,7 @@ def _total(run: Run, matrix: Matrix) -> int | None:
     """Rows of the dataset that a run alone is trained on; None: it has none of its own."""
     if run.train_files is None:
         return None
-    return len(data.other_rows(own_rows(run, matrix.config)))
+    return len(projection.other_rows(own_rows(run, matrix.config)))
 
 
 def trained_rows(work: dict[str, Any], sizes: dict[str, int]) -> int:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lockgate import attempts, cluster, data, launch, process, splits, tools
+from lockgate import attempts, cluster, launch, process, tools
+from lockgate.data import projection
 from lockgate.documents import RECIPE_VERSION
 from lockgate.errors import LockgateError
 from lockgate.files import (
@@ -19,7 +20,6 @@ from lockgate.files import (
     read_yaml,
     write_json,
     write_jsonl,
-    write_text,
 )
 from lockgate.gates import require
 
@@ -102,37 +102,6 @@ def check_design(spec: dict[str, Any], design: Path) -> None:
         )
 
 
-def validate_data(spec: Path, design: Path, models: list[Path], threads: int, out: Path) -> None:
-    """Check the built design with its tool, and every row of an existing dataset."""
-    document = read_spec(spec)
-    check_design(document, design)
-    adapter = tools.get("data", document["tool"], str(spec))
-    work = out.parent / "data"
-    work.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    with data.endpoint(document, read_manifests(models), threads, work / "server.log") as running:
-        adapter.validate(design, document, running, work)
-    available = document["records"]
-    if document["files"]:
-        made = adapter.generate(design, {**document, "shards": 1}, 0, None, work)
-        splits.split(
-            data.project(made, document["rows"], document["files"]),
-            document["splits"],
-            document["seed"],
-            document["similarity"],
-        )
-        available = len(made)
-    write_json(
-        out,
-        {
-            "item": item(spec, document),
-            "status": "ok",
-            "seconds": round(time.perf_counter() - start, 2),
-            "available": available,
-        },
-    )
-
-
 def validate_config(spec: Path, out: Path) -> None:
     """Check one built configuration with its tool."""
     document = read_spec(spec)
@@ -141,41 +110,6 @@ def validate_config(spec: Path, out: Path) -> None:
     else:
         tools.get("training", document["tool"], str(spec)).validate(document["config"])
     write_json(out, {"item": item(spec, document), "status": "ok"})
-
-
-def generate_data(
-    spec: Path, design: Path, models: list[Path], shard: int, ledger: Path, threads: int, out: Path
-) -> None:
-    """Make one shard's records; finished ones in its own directory are kept."""
-    document = read_spec(spec)
-    name = item(spec, document)
-    require(ledger, "plan", name)
-    require(ledger, "preview", name)
-    check_design(document, design)
-    manifests = read_manifests(models)
-    adapter = tools.get("data", document["tool"], str(spec))
-    weights = {key: manifest["digest"] for key, manifest in manifests.items()}
-    # rows and splits are made of the records afterwards
-    made = {
-        key: value for key, value in document.items() if key not in ("rows", "splits", "similarity")
-    }
-    work = out.parents[1] / "work" / digest([made, weights]) / f"shard-{shard}"
-    with (
-        attempts.attempt(out, name, f"shard {shard} is being made"),
-        data.endpoint(document, manifests, threads, work / "server.log") as running,
-    ):
-        records = adapter.generate(design, document, shard, running, work)
-    write_json(
-        out,
-        {
-            "item": name,
-            "shard": shard,
-            "records": records,
-            "seconds": round(process.seconds(), 2),
-            "peak_memory_mb": round(process.peak_memory_mb()),
-            "versions": adapter.versions(),
-        },
-    )
 
 
 def train_run(
@@ -257,7 +191,7 @@ def _own_rows(
         return train, validation
     given = {"train": train, "validation": validation, "test": test}
     parts = {name: read_jsonl(path) for name, path in given.items()}
-    made = data.own_rows(document, parts, document["run"])
+    made = projection.own_rows(document, parts, document["run"])
     for name in ("train", "validation"):
         write_jsonl(work / f"{name}.jsonl", made[name])
     return work / "train.jsonl", work / "validation.jsonl"
@@ -293,7 +227,9 @@ def eval_run(
             config = {**config, "tasks": [one for one in config["tasks"] if one["name"] in names]}
             asked = dict(rows)
             for split in used if document["rows"] else []:
-                made = data.revise(read_jsonl(rows[split]), document["rows"], str(rows[split]))
+                made = projection.revise(
+                    read_jsonl(rows[split]), document["rows"], str(rows[split])
+                )
                 asked[split] = logs / f"{split}.jsonl"
                 write_jsonl(asked[split], made)
             results = adapter.evaluate(config, path, base, asked, logs, ROOT)
@@ -342,32 +278,3 @@ def untrained_manifest(model: Path, run: str, kind: str, out: Path) -> None:
             "seconds": {"total": 0.0},
         },
     )
-
-
-def assemble(spec: Path, shards: list[Path], experiment: str, out: Path) -> None:
-    """All shards' records as splits, a manifest and a data card in the directory `out`."""
-    document = read_spec(spec)
-    made = [read_json(path) for path in shards]
-    records = [record for shard in made for record in shard["records"]]
-    rows = data.project(records, document["rows"], str(shards[0].parent))
-    parts = splits.split(rows, document["splits"], document["seed"], document["similarity"])
-    for name, part in parts.items():
-        write_jsonl(out / f"{name}.jsonl", part)
-    manifest = {
-        "experiment": experiment,
-        "item": item(spec, document),
-        "tool": document["tool"],
-        "versions": made[0]["versions"],
-        "records": len(records),
-        "rows": {name: len(parts[name]) for name in ("train", "validation", "test")},
-        "columns": sorted({key for row in rows for key in row["fields"]}),
-        "duplicates": splits.duplicates(rows),
-        "near_duplicates": splits.near_duplicates(rows, document["similarity"]),
-        "seed": document["seed"],
-        "shards": len(shards),
-        "seconds": round(sum(shard["seconds"] for shard in made), 2),
-        "peak_memory_mb": max(shard["peak_memory_mb"] for shard in made),
-        "digest": digest([parts[name] for name in sorted(parts)]),
-    }
-    write_text(out / "card.md", data.card(manifest))
-    write_json(out / "manifest.json", manifest)

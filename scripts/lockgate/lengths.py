@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockgate import data, records
+from lockgate.data import projection, records
 from lockgate.documents import own_rows
 from lockgate.files import digest
 from lockgate.matrix import Matrix
@@ -59,13 +59,13 @@ def _rows(run: Run, matrix: Matrix) -> tuple[list[dict[str, Any]], str]:
     """Rows as a run sees them, and where they come from."""
     section = matrix.config.data
     if run.train_files is not None:
-        rows, source = data.other_rows(own_rows(run, matrix.config)), run.train_files
+        rows, source = projection.other_rows(own_rows(run, matrix.config)), run.train_files
     else:
         source = str(section.files)
         templates = section.rows.model_dump() if section.rows else None
         known = records.read(source)[: section.records]
-        rows = data.project(_spread(known), templates, f"data.files {source}")
-    return data.revise(_spread(rows), run.rows, source), source
+        rows = projection.project(_spread(known), templates, f"data.files {source}")
+    return projection.revise(_spread(rows), run.rows, source), source
 
 
 def _spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import catalog, cells, data, models, runs, tools
+from lockgate import catalog, cells, models, runs, tools
 from lockgate.catalog import Catalogs
 from lockgate.catalog.model import Step
 from lockgate.cells import Cell
 from lockgate.config import Config, load
+from lockgate.data import existing, projection
 from lockgate.decision import check_decision
 from lockgate.documents import Builder, named
 from lockgate.errors import LockgateError
@@ -102,7 +103,7 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
     if not isinstance(config, Config):
         raise LockgateError("a chain of stages has no runs table", where=f"{source}: stages")
     if config.data.files:
-        section = data.own_splits(config.data, root / config.data.files, source)
+        section = existing.own_splits(config.data, root / config.data.files, source)
         config = config.model_copy(update={"data": section})
     _check_references(config, source)
     adapters = {
@@ -266,7 +267,7 @@ def _check_references(config: Config, source: str) -> None:
                 hint="serve the model yourself and give data.endpoint.url",
             )
     if templates := config.data.rows:
-        named(source, "data", lambda: data.compile_rows(templates.model_dump()))
+        named(source, "data", lambda: projection.compile_rows(templates.model_dump()))
     if config.data.records is not None and config.data.shards > config.data.records:
         raise LockgateError(
             f"{config.data.shards} shards for {config.data.records} records",

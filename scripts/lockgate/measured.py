@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lockgate import memory
+from lockgate.data.splits import split_sizes
 from lockgate.estimates import FLOPS_PER_TOKEN, caveat, row, saves, steps, trained_rows
 from lockgate.preview import padded
-from lockgate.splits import split_sizes
 
 LOW, HIGH = 0.8, 1.5
 """The same work at another time: a machine is never quite as quick, or as busy, as measured."""

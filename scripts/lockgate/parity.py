@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lockgate import cells, data, lengths, models, records, tools
+from lockgate import cells, lengths, models, tools
+from lockgate.data import projection, records
 from lockgate.errors import LockgateError
 from lockgate.matrix import Matrix
 from lockgate.prompts import asked, inserted, on, tokenize
@@ -70,7 +71,7 @@ def checks(matrix: Matrix) -> list[Check]:
             else:
                 # a stand-in has none of the fields that a template asks for
                 templates = dict(form.rows) if matrix.config.data.files else {}
-                own = data.revise(rows, templates, "data.rows of these runs")
+                own = projection.revise(rows, templates, "data.rows of these runs")
                 try:
                     good, compared, fix = compare(tokenizer, own, form)
                 except LockgateError as error:  # a task's template, on a stand-in without fields
@@ -199,7 +200,7 @@ def _rows(matrix: Matrix) -> tuple[list[dict[str, Any]], str]:
     templates = section.rows.model_dump() if section.rows else None
     count = min(ROWS, len(found))
     chosen = [found[number * len(found) // count] for number in range(count)]
-    rows = data.project(chosen, templates, f"data.files {section.files}")
+    rows = projection.project(chosen, templates, f"data.files {section.files}")
     return rows, f"{count} of {len(found)} rows of {section.files}"
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lockgate import cluster, estimates, heavy, matrix, models, records, tools
+from lockgate import cluster, estimates, heavy, matrix, models, tools
 from lockgate.allocation import Allocation, StandsFor, stands_for
+from lockgate.data import records
 from lockgate.errors import LockgateError
 from lockgate.files import digest, locked, read_json
 from lockgate.gates import ORDER, Gates, State

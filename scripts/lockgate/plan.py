@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import estimates, gates, journal, margins, offers, pages, parity, splits, summary
+from lockgate import estimates, gates, journal, margins, offers, pages, parity, summary
+from lockgate.data import splits
 from lockgate.decision import control_of, statement
 from lockgate.files import digest, write_json, write_text
 from lockgate.matrix import Matrix

@@ -7,8 +7,9 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from lockgate import actuals, comparison, data, figures, findings, groups, pages, scoring, tables
+from lockgate import actuals, comparison, figures, findings, groups, pages, scoring, tables
 from lockgate.comparison import SIGNIFICANT, Result
+from lockgate.data import projection
 from lockgate.files import read_json, read_jsonl, read_text, write_bytes, write_text
 from lockgate.gates import read_ledger
 from lockgate.groups import Rows
@@ -146,7 +147,7 @@ def examples(results: list[Result], plan: dict[str, Any], rows: Rows) -> list[di
         for key, sample in best.samples.items():
             row = rows.get((tasks[task].get("split", "test"), key))
             if row and best.run.get("rows"):
-                row = data.revise([{**row}], best.run["rows"], best.label)[0]
+                row = projection.revise([{**row}], best.run["rows"], best.label)[0]
             other = others.get(key)
             outcome = _outcome(sample["score"], other["score"] if other else None)
             kinds[outcome].append(

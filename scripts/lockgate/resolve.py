@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lockgate import cluster, data, models, offers, tools, weights
-from lockgate import records as reading
+from lockgate import cluster, models, offers, tools, weights
 from lockgate.config import Common
+from lockgate.data import existing, projection
+from lockgate.data import records as reading
 from lockgate.documents import own_rows
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest, locked, read_json, write_json
@@ -215,7 +216,7 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
             section, source = matrix.config.data, matrix.source
             own = {digest(one): one for one in (own_rows(run, matrix.config) for run in runs)}
             tasks = [task.model_dump() for task in matrix.config.evaluation.tasks]
-            record |= data.inspect_file(section, path, prompts, source, own.values(), tasks)
+            record |= existing.inspect_file(section, path, prompts, source, own.values(), tasks)
             check_fields(matrix.config.evaluation.groups, record["fields"], source)
         records.append(record)
     used: dict[str, list[Run]] = {}
@@ -225,9 +226,9 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
     for name, alike in used.items():
         own, file = own_rows(alike[0], matrix.config), Path(name)
         prompts = {run.system_prompt for run in alike}
-        data.check_system(reading.read(file), own["projection"], file, prompts, matrix.source)
+        projection.check_system(reading.read(file), own["projection"], file, prompts, matrix.source)
         # not `rows`: these are no part of the data that all runs share
-        rows = data.other_rows(own)
+        rows = projection.other_rows(own)
         characters = sum(len(row["prompt"] + row["completion"]) for row in rows)
         told: dict[str, Any] = {"rows_to_train_on": len(rows), "characters": characters}
         told["sha256"] = file_digest(file)

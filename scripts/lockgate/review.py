@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, estimates, gates, margins, measured, memory, offers, pages
+from lockgate import estimates, gates, margins, measured, memory, offers, pages
 from lockgate.config.resources import Resources
+from lockgate.data import projection, splits
+from lockgate.data.samples import MOST_ROWS
 from lockgate.files import digest, read_json, read_jsonl, write_json, write_text
-from lockgate.preview import MOST_ROWS, token_counts
+from lockgate.preview import token_counts
 
 SHOWN = 20
 
@@ -58,7 +60,7 @@ def write(
             f"WARNING: {hours:.2f} compute hours are expected now; up to {approved:g} were "
             "approved with the plan. Fix: fewer runs, records or epochs, or approve it knowingly."
         )
-    if repeated := data.duplicates(samples):
+    if repeated := splits.duplicates(samples):
         warnings.append(
             f"WARNING: {repeated} of {len(samples)} sample rows repeat another's prompt. "
             "Fix: more axes of diversity in the design."
@@ -117,7 +119,7 @@ def count_tokens(
     for work in workloads:
         key = digest([work["model"], work["system_prompt"], work["rows"]])
         if key not in counted:
-            own = data.revise(samples, work["rows"], "the sample rows")
+            own = projection.revise(samples, work["rows"], "the sample rows")
             path = models[work["model"]]["path"]
             counted[key] = token_counts(own, path, work["system_prompt"])
         found[work["run"]] = counted[key]
@@ -128,7 +130,7 @@ def _own_lengths(work: dict[str, Any], models: dict[str, dict[str, Any]]) -> lis
     """Tokens of rows, evenly spread, of the dataset that a run alone is trained on."""
     if work["train_files"] is None:
         return []
-    rows = data.revise(data.other_rows(work), work["rows"], work["train_files"])
+    rows = projection.revise(projection.other_rows(work), work["rows"], work["train_files"])
     taken = min(len(rows), MOST_ROWS)
     sample = [rows[k * len(rows) // taken] for k in range(taken)]
     path = models[work["model"]]["path"]

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lockgate import data
 from lockgate.config import Config, Parameters
 from lockgate.config.data import Data, Rows
 from lockgate.config.section import Section
 from lockgate.config.training import Training
+from lockgate.data import projection
 from lockgate.errors import LockgateError
 from lockgate.files import digest
 
@@ -273,7 +273,7 @@ def _value(name: str, value: Any, config: Config, where: str) -> Any:
     try:
         checked = getattr(section.model_validate({**rest, key: value}), key)
         if section is Rows:
-            data.compile_rows({key: checked})
+            projection.compile_rows({key: checked})
         return checked
     except ValidationError as error:
         raise LockgateError(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lockgate import estimates, splits
+from lockgate import estimates
+from lockgate.data import splits
 
 RESOURCES = {
     "resources": [

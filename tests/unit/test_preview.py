@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockgate import preview
+from lockgate.data import samples
 from lockgate.files import digest, read_json, read_jsonl, write_json, write_jsonl, write_yaml
 from tiny_model import make_tiny_model
 
@@ -30,13 +31,13 @@ def test_rows_are_repeated_with_ids_of_their_own():
 
 def test_the_start_is_taken_out_of_the_time_of_a_record():
     # 5 s to start, 0.5 s a record
-    assert preview._slope(8, 9.0, 40, 25.0) == 0.5
-    assert preview._slope(40, 25.0, 8, 9.0) == 0.5
+    assert samples._slope(8, 9.0, 40, 25.0) == 0.5
+    assert samples._slope(40, 25.0, 8, 9.0) == 0.5
 
 
 def test_times_that_make_no_sense_give_the_plain_mean():
-    assert preview._slope(8, 30.0, 40, 20.0) == 0.5
-    assert preview._slope(8, 4.0, 8, 4.0) == 0.5
+    assert samples._slope(8, 30.0, 40, 20.0) == 0.5
+    assert samples._slope(8, 4.0, 8, 4.0) == 0.5
 
 
 def test_the_first_batch_pays_for_what_is_done_once():
@@ -74,7 +75,7 @@ def approved(project):
 
 @pytest.mark.slow
 def test_a_files_sizes_are_counted_and_its_rows_spread(approved):
-    preview.preview_data(
+    samples.preview_data(
         Path("build/data/data.yaml"), Path("build/data/design.yaml"), [], 8, Path("ledger.jsonl"),
         1, Path("out/summary.json"), Path("out/rows.jsonl"),
     )  # fmt: skip

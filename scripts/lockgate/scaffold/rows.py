@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, documents, files, jobs, splits, tools
+from lockgate import documents, files, jobs, tools
+from lockgate.data import projection, splits
 from lockgate.matrix import Matrix
 from lockgate.runs import Run
 
@@ -39,7 +40,7 @@ def find(experiment: Matrix) -> dict[str, list[dict[str, Any]]] | None:
         return None
     with tempfile.TemporaryDirectory() as work:  # no more than reading a file
         records = adapter.generate(design, {**document, "shards": 1}, 0, None, Path(work))
-    found = data.project(records, document["rows"], document["files"])
+    found = projection.project(records, document["rows"], document["files"])
     return splits.split(found, document["splits"], document["seed"], document["similarity"])
 
 
@@ -71,7 +72,7 @@ def write(
         own = documents.own_rows(run, experiment.config)
         if run.train_files is not None:
             own["train_files"] = str(root / run.train_files)
-        for split, rows in data.own_rows(own, found, experiment.source).items():
+        for split, rows in projection.own_rows(own, found, experiment.source).items():
             files.write_jsonl(out / place(run) / f"{split}.jsonl", rows)
 
 

@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lockgate import data, files, models, process, splits, tools, weights
+from lockgate import files, models, process, tools, weights
 from lockgate.config import Model, Parameters
+from lockgate.data import endpoints, projection, splits
+from lockgate.data.records import SPLIT
 from lockgate.errors import LockgateError, entry
-from lockgate.records import SPLIT
 from lockgate.stages import conversations
 from lockgate.stages.builtin_settings import (
     DataSettings,
@@ -68,7 +69,7 @@ def make_data(config: Path, step: Path, tool: str) -> None:
         with _about(config):
             files.write_text(design, adapter.render(document, Path.cwd()))
             adapter.inputs(document, Path.cwd())
-            serving = data.endpoint(document, manifests, _threads(), work / "server.log")
+            serving = endpoints.serving(document, manifests, _threads(), work / "server.log")
             with serving as running:
                 adapter.validate(design, document, running, work)
                 records = adapter.generate(design, document, 0, running, work)
@@ -271,7 +272,7 @@ def _rows(records: list[dict[str, Any]], settings: DataSettings, where: str) -> 
                     {"role": "assistant", "content": row["completion"]},
                 ],
             }
-            for row in data.project(made, settings.rows.model_dump(), where)
+            for row in projection.project(made, settings.rows.model_dump(), where)
         ]
     found = []
     for number, (row, record) in enumerate(zip(made, records, strict=True), 1):

@@ -33,6 +33,32 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Column:
+    """What a design says of one column of its records.
+
+    Attributes:
+        name: the field in a record.
+        role: `sampled` (drawn at random), `seed` (of a seed dataset), `written` (text of a
+            model's), `structured` (an object of a model's), `judge`, `validator` or `derived`.
+        asked: of a sampled category, the share that each value should have; else None.
+        within: the category that `asked` depends on: its shares are of all records all the same.
+        passed: of a validator, the dotted path within its value to true or false.
+        scores: of a judge, dotted path within its value to each score.
+        schema: of a structured column, the JSON Schema of its value; else None.
+        needs: columns that it is made of.
+    """
+
+    name: str
+    role: str
+    asked: dict[str, float] | None = None
+    within: str | None = None
+    passed: str = ""
+    scores: dict[str, str] = field(default_factory=dict)
+    schema: dict[str, Any] | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PlainRun:
     """A run in a folder that runs without Lockgate; each path starts at that folder.
 
@@ -145,6 +171,14 @@ class DataGenerator(Adapter, Protocol):
         """Check the built design with the tool itself, and that the endpoint's model answers."""
         ...
 
+    def describe(self, design: Path, data: dict[str, Any]) -> list[Column]:
+        """The columns of the built design, in its order; of a dataset: none.
+
+        Raises:
+            LockgateError: if the user's own script cannot be run.
+        """
+        ...
+
     def preview(
         self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, out: Path
     ) -> list[dict[str, Any]]:
@@ -159,7 +193,16 @@ class DataGenerator(Adapter, Protocol):
         endpoint: Endpoint | None,
         work: Path,
     ) -> list[dict[str, Any]]:
-        """Make this shard's part of `data["records"]`; finished records in `work` are kept."""
+        """Make this shard's part of `data["records"]`; finished records in `work` are kept.
+
+        Called again with more `records`, it keeps those that it made and makes the rest: their
+        order stays, new ones are behind them.
+        """
+        ...
+
+    def usage(self, work: Path) -> dict[str, int] | None:
+        """What making the records in `work` (or the preview in `out`) asked of the model:
+        `requests`, `input_tokens`, `output_tokens`; None: nothing is known of it."""
         ...
 
 

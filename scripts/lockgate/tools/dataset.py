@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from lockgate import files, records
+from lockgate import files
+from lockgate.data import records
 from lockgate.errors import LockgateError
 from lockgate.tools import Endpoint
 

@@ -206,7 +206,7 @@ def test_a_name_holds_a_date_that_exists():
             "data/endpoint",
             {"server": "a", "url": "http://b", "model": "c"},
             "data.endpoint",
-            "give either server (embedded) or url",
+            "give one of server (embedded), url, provider and gateway",
         ),
     ],
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockgate import jobs, matrix, scaffold, tools
+from lockgate import matrix, scaffold, tools
+from lockgate.data import assembly
 from lockgate.files import digest, write_json, write_text, write_yaml
 
 
@@ -53,7 +54,7 @@ class Built:
         made = {"records": records, "seconds": 0.0, "versions": {}, "peak_memory_mb": 1}
         write_json("0.json", made)
         spec = self.results / "build/data/data.yaml"
-        jobs.assemble(spec, [Path("0.json")], "name", self.results / "data")
+        assembly.assemble(spec, [Path("0.json")], "name", self.results / "data")
 
     def hand_over(self):
         """The folder; the notes are in `notes`."""

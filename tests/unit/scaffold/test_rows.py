@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lockgate import data, jobs
+from lockgate import jobs
+from lockgate.data import projection
 from lockgate.errors import LockgateError
 from lockgate.files import read_jsonl, write_jsonl
 
@@ -138,7 +139,7 @@ def test_templates_of_a_run_make_its_rows(built):
             assert (place / f"{split}.jsonl").read_bytes() == known
         shared = read_jsonl(built.results / "data/test.jsonl")
         own = built.experiment.documents[f"eval/{run.name}"]["rows"]
-        assert read_jsonl(place / "test.jsonl") == data.revise(shared, own, "")
+        assert read_jsonl(place / "test.jsonl") == projection.revise(shared, own, "")
         prompts.add(read_jsonl(place / "test.jsonl")[0]["prompt"])
     assert len(prompts) == 2
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lockgate.data.records import SPLIT
 from lockgate.errors import LockgateError
 from lockgate.files import read_json, read_jsonl
-from lockgate.records import SPLIT
 from lockgate.stages import builtin
 from lockgate.tools import get
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lockgate.data import own_rows, project
+from lockgate.data.projection import own_rows, project
+from lockgate.data.splits import split
 from lockgate.errors import entry
 from lockgate.files import read_jsonl, read_yaml, write_jsonl
-from lockgate.splits import split
 
 
 @entry

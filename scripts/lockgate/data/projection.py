@@ -1,28 +1,23 @@
-"""Rows from records: projection, splits and the data card."""
+"""Rows from records, and the rows that a run has of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from lockgate import records as reading
-from lockgate import tools
-from lockgate.config.data import Data, Splits
+from lockgate.data import records as reading
+from lockgate.data.splits import check_apart
 from lockgate.errors import LockgateError
-from lockgate.files import file_digest
-from lockgate.scoring import check_targets
-from lockgate.splits import check_apart, duplicates, near_duplicates, split
 from lockgate.stages import conversations
 
 Rows = Mapping[str, list[dict[str, Any]]]
 """Rows by split."""
 
 
-def compile_rows(templates: dict[str, str]) -> dict[str, jinja2.Template]:
+def compile_rows(templates: Mapping[str, str | None]) -> dict[str, jinja2.Template]:
     """The row templates, compiled.
 
     Raises:
@@ -31,6 +26,8 @@ def compile_rows(templates: dict[str, str]) -> dict[str, jinja2.Template]:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     compiled = {}
     for key, text in templates.items():
+        if text is None:
+            continue
         try:
             compiled[key] = environment.from_string(text)
         except jinja2.TemplateSyntaxError as error:
@@ -205,139 +202,6 @@ def other_rows(run: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _apart(made: Rows, similarity: float, where: str, hint: str) -> None:
-    """See `lockgate.splits.check_apart`."""
+    """See `lockgate.data.splits.check_apart`."""
     held_out = [*made["validation"], *made["test"]]
     check_apart(made["train"], held_out, similarity, where, hint)
-
-
-def own_splits(section: Data, path: Path, source: str) -> Data:
-    """The data section with the shares that the file itself made, where it made splits.
-
-    Args:
-        section: of the configuration.
-        path: its file.
-        source: the configuration's file, for messages.
-
-    Raises:
-        LockgateError: if the section asks for other splits, or for a part of the records.
-    """
-    if path.suffix.lower() != ".json" or not path.is_file():
-        return section
-    sizes = reading.own_splits(reading.read(path))
-    if sizes is None:
-        return section
-    for key in ("splits", "records"):
-        if key in section.model_fields_set and getattr(section, key) is not None:
-            raise LockgateError(
-                f"{path} has splits of its own, which are kept as they are",
-                where=f"{source}: data.{key}",
-                hint=f"leave data.{key} out, or make the file one list of records",
-            )
-    total = sum(sizes.values())
-    shares = Splits(**{name: size / total for name, size in sizes.items()})
-    return section.model_copy(update={"splits": shares})
-
-
-def inspect_file(
-    section: Data,
-    path: Path,
-    system_prompts: set[str | None],
-    source: str,
-    own: Iterable[Mapping[str, Any]] = (),
-    tasks: list[dict[str, Any]] | None = None,
-) -> dict[str, Any]:
-    """Counts of a dataset, every row of which becomes a row and fits its split.
-
-    Args:
-        section: of the configuration.
-        path: its file.
-        system_prompts: with which the runs are trained and measured.
-        source: the configuration's file, for messages.
-        own: what runs have of their own, see `own_rows`.
-        tasks: of the configuration, each of which has to be able to score its rows.
-
-    Returns:
-        `rows`, `fields` (of all records, sorted), `sha256` (of the file), `characters` (of prompts
-        and completions), `splits` (rows of each), `duplicates` and `near_duplicates` (see the
-        function of that name).
-
-    Raises:
-        LockgateError: whatever is wrong with the rows.
-    """
-    records = reading.read(path)
-    templates = section.rows.model_dump() if section.rows else None
-    wanted = section.records
-    if wanted is not None and wanted > len(records):
-        raise LockgateError(
-            f"{path} has {len(records)} records, {wanted} are wanted",
-            where=f"{source}: data.records",
-            hint="lower data.records, or leave it out to use all",
-        )
-    rows = project(records, templates, f"data.files {path}")
-    check_system(records, templates, path, system_prompts, source)
-    used = rows[:wanted]
-    splits = split(used, section.splits.model_dump(), section.seed, section.similarity)
-    for run in own:
-        made = own_rows(run, splits, source)
-        try:
-            check_targets(tasks or [], dict(made))
-        except LockgateError as error:
-            raise LockgateError(
-                error.what, where=f"{source}: {error.where}", hint=error.hint
-            ) from None
-    return {
-        "rows": len(rows),
-        "fields": sorted({str(key) for row in used for key in row["fields"]}),
-        "sha256": file_digest(path),
-        "characters": sum(len(row["prompt"] + row["completion"]) for row in used),
-        "splits": {name: len(splits[name]) for name in reading.NAMES},
-        "duplicates": duplicates(used),
-        "near_duplicates": near_duplicates(used, section.similarity),
-    }
-
-
-@contextmanager
-def endpoint(
-    spec: dict[str, Any], manifests: dict[str, dict[str, Any]], threads: int, log: Path
-) -> Iterator[tools.Endpoint | None]:
-    """The endpoint that a data design asks for; an embedded one runs as long as the block.
-
-    Args:
-        spec: the built data document.
-        manifests: of the models, by name.
-        threads: of the embedded server.
-        log: its output.
-    """
-    asked = spec["endpoint"]
-    if asked is None:
-        yield None
-    elif asked["url"]:
-        yield tools.Endpoint(asked["url"], asked["model"], asked["api_key_env"])
-    else:
-        server = tools.get("server", asked["server"], "data.endpoint.server")
-        source = Path(manifests[asked["model"]]["source_file"])
-        with server.serve(source, asked["model"], threads, log) as running:
-            yield running
-
-
-def card(manifest: dict[str, Any]) -> str:
-    """The data card, as Markdown."""
-    rows = "\n".join(f"| {name} | {count} |" for name, count in manifest["rows"].items())
-    versions = ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
-    return f"""# Data card: {manifest["experiment"]}
-
-- Made by: {manifest["tool"]} ({versions})
-- Design: {manifest["item"]}
-- Records: {manifest["records"]}, seed {manifest["seed"]}, {manifest["shards"]} shard(s)
-- Rows with the prompt of an earlier row: {manifest["duplicates"]} (kept; none is both trained on
-  and held out)
-- Rows with nearly the same prompt as another: {manifest["near_duplicates"]["rows"]}, in
-  {manifest["near_duplicates"]["groups"]} group(s) (kept, in the same way)
-- SHA-256 of all rows: {manifest["digest"]}
-
-| split | rows |
-|---|---|
-{rows}
-
-Columns: {", ".join(manifest["columns"])}
-"""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.similar import groups
+from lockgate.data.similar import groups
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from lockgate import records
+from lockgate.data import records
+from lockgate.data.records import SPLIT
 from lockgate.errors import LockgateError
-from lockgate.records import SPLIT
 
 ROWS = [{"prompt": "a, b", "completion": "c"}, {"prompt": 'd\n"e"', "completion": "f"}]
 

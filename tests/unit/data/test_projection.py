@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lockgate import data, jobs, matrix, resolve, splits, tools
+from lockgate import matrix, resolve, tools
 from lockgate.config.data import Data
+from lockgate.data import assembly, card, existing, projection, splits
+from lockgate.data.records import SPLIT
 from lockgate.errors import LockgateError
 from lockgate.files import file_digest, read_json, read_jsonl, write_json, write_yaml
-from lockgate.records import SPLIT
 
 TEMPLATES = {"prompt": "{{ a }} + {{ b }} =", "completion": "{{ sum }}"}
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
@@ -18,7 +19,7 @@ RECORDS = [{"a": 1, "b": 2, "sum": 3}, {"a": 4, "b": 5, "sum": 9}]
 
 def refused(records, **templates):
     with pytest.raises(LockgateError) as error:
-        data.project(records, {**TEMPLATES, **templates}, "my.jsonl")
+        projection.project(records, {**TEMPLATES, **templates}, "my.jsonl")
     assert error.value.hint
     return error.value
 
@@ -32,7 +33,7 @@ def hundred():
 
 
 def test_a_row_is_made_of_each_record():
-    assert data.project(RECORDS, TEMPLATES, "my.jsonl") == [
+    assert projection.project(RECORDS, TEMPLATES, "my.jsonl") == [
         {"id": "000000", "prompt": "1 + 2 =", "completion": "3", "fields": RECORDS[0]},
         {"id": "000001", "prompt": "4 + 5 =", "completion": "9", "fields": RECORDS[1]},
     ]
@@ -40,7 +41,7 @@ def test_a_row_is_made_of_each_record():
 
 def test_space_around_a_text_is_taken_off():
     templates = {"prompt": "\n {{ a }}\n", "completion": " {{ b }} "}
-    (row,) = data.project(RECORDS[:1], templates, "my.jsonl")
+    (row,) = projection.project(RECORDS[:1], templates, "my.jsonl")
     assert (row["prompt"], row["completion"]) == ("1", "2")
 
 
@@ -133,7 +134,7 @@ def test_duplicates_are_rows_with_an_earlier_prompt(prompts, count):
 @pytest.mark.parametrize("template", ["{{ a + 1 }}", "{{ 1 / 0 }}"])
 def test_whatever_a_template_raises_is_one_message(template):
     with pytest.raises(LockgateError, match="record 1 cannot become a row"):
-        data.project([{"a": "x"}], {"prompt": template, "completion": "y"}, "file")
+        projection.project([{"a": "x"}], {"prompt": template, "completion": "y"}, "file")
 
 
 def chat(number, system=None):
@@ -144,7 +145,7 @@ def chat(number, system=None):
 
 def test_records_that_are_rows_need_no_templates():
     records = [chat(0), {"prompt": "p", "completion": " c"}, {"input": "i", "output": "o", "n": 1}]
-    made = data.project(records, None, "my.jsonl")
+    made = projection.project(records, None, "my.jsonl")
     assert [(row["id"], row["prompt"], row["completion"]) for row in made] == [
         ("000000", "Question 0?", "Answer 0."),
         ("000001", "p", " c"),
@@ -165,14 +166,14 @@ def test_records_that_are_rows_need_no_templates():
 )
 def test_a_record_that_is_no_row_is_named_where_there_are_no_templates(record, what):
     with pytest.raises(LockgateError, match=what) as error:
-        data.project([chat(0), record], None, "my.jsonl")
+        projection.project([chat(0), record], None, "my.jsonl")
     assert error.value.where == "my.jsonl: record 2"
     assert error.value.hint.endswith("; of other fields, data.rows makes rows")
 
 
 def test_the_split_that_a_file_made_is_no_field():
     records = [{**record, SPLIT: "test"} for record in RECORDS]
-    made = data.project(records, TEMPLATES, "my.json")
+    made = projection.project(records, TEMPLATES, "my.json")
     assert [row["split"] for row in made] == ["test", "test"]
     assert [row["fields"] for row in made] == RECORDS
 
@@ -284,7 +285,7 @@ def write(path, value):
 
 
 def test_the_shares_are_those_of_a_file_with_its_own_splits(tmp_path):
-    own = data.own_splits(section(), write(tmp_path / "own.json", OWN), "my.yaml")
+    own = existing.own_splits(section(), write(tmp_path / "own.json", OWN), "my.yaml")
     assert splits.split_sizes(8, own.splits.model_dump()) == {
         "train": 5,
         "validation": 0,
@@ -295,7 +296,7 @@ def test_the_shares_are_those_of_a_file_with_its_own_splits(tmp_path):
 def test_a_file_without_its_own_splits_changes_nothing(tmp_path):
     path = write(tmp_path / "list.json", OWN["train"])
     for file in (path, tmp_path / "absent.json", tmp_path / "rows.jsonl"):
-        assert data.own_splits(section(records=2), file, "my.yaml") == section(records=2)
+        assert existing.own_splits(section(records=2), file, "my.yaml") == section(records=2)
 
 
 @pytest.mark.parametrize(
@@ -305,15 +306,15 @@ def test_a_file_without_its_own_splits_changes_nothing(tmp_path):
 def test_a_file_with_its_own_splits_is_taken_whole(tmp_path, change):
     path = write(tmp_path / "own.json", OWN)
     with pytest.raises(LockgateError, match="has splits of its own") as error:
-        data.own_splits(section(**change), path, "my.yaml")
+        existing.own_splits(section(**change), path, "my.yaml")
     assert error.value.where == f"my.yaml: data.{next(iter(change))}"
     assert error.value.hint
 
 
 def test_what_a_file_holds_is_counted(tmp_path):
     path = write(tmp_path / "own.json", OWN)
-    own = data.own_splits(section(), path, "my.yaml")
-    assert data.inspect_file(own, path, {None}, "my.yaml") == {
+    own = existing.own_splits(section(), path, "my.yaml")
+    assert existing.inspect_file(own, path, {None}, "my.yaml") == {
         "rows": 8,
         "fields": ["input", "output"],
         "sha256": file_digest(path),
@@ -335,14 +336,14 @@ def chats(path, system):
 )
 def test_a_system_message_is_that_of_the_runs(tmp_path, system, prompts):
     path = chats(tmp_path / "chats.jsonl", system)
-    assert data.inspect_file(section(), path, prompts, "my.yaml")["rows"] == 20
+    assert existing.inspect_file(section(), path, prompts, "my.yaml")["rows"] == 20
 
 
 @pytest.mark.parametrize("prompts", [{None}, {"Be short."}, {"Be kind.", "Be short."}])
 def test_another_system_message_than_that_of_the_runs_is_refused(tmp_path, prompts):
     path = chats(tmp_path / "chats.jsonl", "Be kind.")
     with pytest.raises(LockgateError, match="have the system message 'Be kind.'") as error:
-        data.inspect_file(section(), path, prompts, "my.yaml")
+        existing.inspect_file(section(), path, prompts, "my.yaml")
     assert error.value.where == "my.yaml: training.system_prompt"
     assert "take that out of the rows" in error.value.hint
 
@@ -350,9 +351,9 @@ def test_another_system_message_than_that_of_the_runs_is_refused(tmp_path, promp
 def test_more_records_than_there_are_cannot_be_asked_for(tmp_path):
     path = chats(tmp_path / "chats.jsonl", None)
     with pytest.raises(LockgateError, match="has 20 records, 21 are wanted") as error:
-        data.inspect_file(section(records=21), path, {None}, "my.yaml")
+        existing.inspect_file(section(records=21), path, {None}, "my.yaml")
     assert error.value.where == "my.yaml: data.records"
-    counted = data.inspect_file(section(records=10), path, {None}, "my.yaml")
+    counted = existing.inspect_file(section(records=10), path, {None}, "my.yaml")
     assert counted["splits"] == {"train": 8, "validation": 1, "test": 1}
 
 
@@ -371,7 +372,7 @@ def test_the_card_counts_what_repeats():
         "rows": {"train": 3},
         "columns": ["a"],
     }
-    text = data.card(manifest)
+    text = card.card(manifest)
     assert "Rows with the prompt of an earlier row: 4 " in text
     assert "nearly the same prompt as another: 7, in\n  2 group(s)" in text
 
@@ -397,7 +398,7 @@ def test_a_file_with_its_own_splits_goes_through_the_experiment(project, tmp_pat
     write_json(
         "shard.json", {"records": records, "versions": {}, "seconds": 1.0, "peak_memory_mb": 1}
     )
-    jobs.assemble(Path("build/data.yaml"), [Path("shard.json")], "e", Path("data"))
+    assembly.assemble(Path("build/data.yaml"), [Path("shard.json")], "e", Path("data"))
     manifest = read_json("data/manifest.json")
     assert manifest["rows"] == {"train": 5, "validation": 0, "test": 3}
     assert manifest["columns"] == ["input", "output"]
@@ -440,12 +441,12 @@ ROWS = [
 
 
 def test_rows_get_another_prompt_and_keep_the_rest():
-    made = data.revise(ROWS, {"prompt": "{{ kind }}: {{ prompt }}"}, "rows.jsonl")
+    made = projection.revise(ROWS, {"prompt": "{{ kind }}: {{ prompt }}"}, "rows.jsonl")
     assert [row["prompt"] for row in made] == ["odd: one", "even: two"]
     assert [(row["id"], row["completion"]) for row in made] == [("a", "1"), ("b", "2")]
-    assert data.revise(ROWS, {}, "rows.jsonl") == ROWS
+    assert projection.revise(ROWS, {}, "rows.jsonl") == ROWS
     with pytest.raises(LockgateError, match="'colour' is undefined .data.rows.prompt"):
-        data.revise(ROWS, {"prompt": "{{ colour }}"}, "rows.jsonl")
+        projection.revise(ROWS, {"prompt": "{{ colour }}"}, "rows.jsonl")
 
 
 def own(**changes):
@@ -455,11 +456,11 @@ def own(**changes):
 
 def test_templates_that_make_held_out_prompts_of_trained_ones_are_refused():
     parts = {"train": ROWS[:1], "validation": [], "test": ROWS[1:]}
-    assert data.own_rows(own(), parts, "my.yaml") == parts
-    told = data.own_rows(own(rows={"prompt": "Say {{ word }}"}), parts, "my.yaml")
+    assert projection.own_rows(own(), parts, "my.yaml") == parts
+    told = projection.own_rows(own(rows={"prompt": "Say {{ word }}"}), parts, "my.yaml")
     assert told["test"][0]["prompt"] == "Say two"
     with pytest.raises(LockgateError, match="1 of 1 held-out rows have the prompt of a train row"):
-        data.own_rows(own(rows={"prompt": "What is it?"}), parts, "my.yaml")
+        projection.own_rows(own(rows={"prompt": "What is it?"}), parts, "my.yaml")
 
 
 def test_a_run_may_be_trained_on_other_rows_but_not_on_held_out_ones(tmp_path):
@@ -467,29 +468,31 @@ def test_a_run_may_be_trained_on_other_rows_but_not_on_held_out_ones(tmp_path):
     write(path, [{"prompt": f"{word} more", "completion": "3"} for word in ("three", "four")])
     parts = {"train": ROWS[:1], "validation": [], "test": ROWS[1:]}
     other = own(train_files=str(path), projection=None, similarity=0.8)
-    made = data.own_rows({**other, "train_rows": 1}, parts, "my.yaml")
+    made = projection.own_rows({**other, "train_rows": 1}, parts, "my.yaml")
     assert [row["prompt"] for row in made["train"]] == ["three more"]
     assert made["test"] == ROWS[1:]
     write(path, [{"prompt": "three", "completion": "3"}, {"prompt": "Two", "completion": "2"}])
     with pytest.raises(LockgateError, match="data.train_files: 1 of 1 held-out rows have the"):
-        data.own_rows(other, parts, "my.yaml")
+        projection.own_rows(other, parts, "my.yaml")
 
 
 def test_what_runs_have_of_their_own_is_checked_on_every_row(tmp_path):
     path = write(tmp_path / "own.json", OWN)
-    whole = data.own_splits(section(), path, "my.yaml")
+    whole = existing.own_splits(section(), path, "my.yaml")
     good = own(rows={"prompt": "Say: {{ input }}"}, train_rows=5)
-    data.inspect_file(whole, path, {None}, "my.yaml", [good])
+    existing.inspect_file(whole, path, {None}, "my.yaml", [good])
     for changes, said in [
         ({"rows": {"prompt": "Say it."}}, "held-out rows have the prompt of a train row"),
         ({"rows": {"prompt": "{{ colour }}"}}, "'colour' is undefined"),
         ({"train_rows": 6}, "6 rows to train on are wanted, there are 5"),
     ]:
         with pytest.raises(LockgateError, match=said):
-            data.inspect_file(whole, path, {None}, "my.yaml", [good, own(**changes)])
+            existing.inspect_file(whole, path, {None}, "my.yaml", [good, own(**changes)])
 
 
 def test_other_rows_are_those_to_train_on_of_a_file_with_splits(tmp_path):
     path = write(tmp_path / "own.json", OWN)
     run = own(train_files=str(path), projection=None, similarity=0.8)
-    assert [row["prompt"] for row in data.other_rows(run)] == [f"question {n}" for n in range(5)]
+    assert [row["prompt"] for row in projection.other_rows(run)] == [
+        f"question {n}" for n in range(5)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from lockgate import similar
+from lockgate.data import similar
 from lockgate.errors import LockgateError
 
 
