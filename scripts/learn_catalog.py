@@ -5,6 +5,7 @@ from typing import Any
 
 from lockgate import catalog, estimates, matrix, prior
 from lockgate import tools as adapters
+from lockgate.config import editor
 from lockgate.errors import entry, log_to
 from lockgate.files import write_json, write_text
 from lockgate.journal import Journal
@@ -13,7 +14,13 @@ from lockgate.stages import chain
 
 @entry
 def main(
-    config: dict[str, Any], source: str, catalog_out: str, schemas: str, prior_out: str, log: str
+    config: dict[str, Any],
+    source: str,
+    catalog_out: str,
+    schemas: str,
+    editor_out: str,
+    prior_out: str,
+    log: str,
 ) -> None:
     journal = Journal()
     experiment = (chain if "stages" in config else matrix).read(config, source)
@@ -32,6 +39,7 @@ def main(
         offered = adapters.get("data", name, source).learn()
         journal.add("learn the data tool's schemas", input=name, result=f"{len(offered)} groups")
         write_json(schemas, offered)
+        write_json(editor_out, editor.schema(offered.get("design")))
     own = experiment.config.results
     rows = prior.runs(own.parent, own)
     journal.add("collect prior runs", input=str(own.parent), result=f"{len(rows)} runs")
@@ -47,6 +55,7 @@ if __name__ == "__main__":
         snakemake.params.source,
         snakemake.output.catalog,
         snakemake.output.get("schemas", ""),
+        snakemake.output.get("editor", ""),
         snakemake.output.prior_runs,
         snakemake.output.log,
     )

@@ -11,6 +11,7 @@ from lockgate.files import read_json
 @entry
 def main(
     data: str,
+    examined: str,
     rows: str,
     train: list[str],
     evaluation: list[str],
@@ -24,6 +25,7 @@ def main(
 ) -> None:
     review.write(
         Path(data),
+        Path(examined),
         Path(rows),
         [Path(path) for path in train],
         [Path(path) for path in evaluation],
@@ -42,6 +44,7 @@ if __name__ == "__main__":
     log_to(snakemake.log[0])
     main(
         snakemake.input.data,
+        snakemake.input.examined,
         snakemake.input.rows,
         snakemake.input.train,
         snakemake.input.eval,

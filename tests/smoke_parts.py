@@ -2,6 +2,7 @@
 
 DATA = {
     "records_planned": 100,
+    "records_to_make": 100,
     "splits": None,
     "shards": 2,
     "timed": 20,

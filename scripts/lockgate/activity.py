@@ -27,7 +27,7 @@ _HEAD, _TAIL = 4096, 16384  # bytes
 _SILENT = 300  # seconds without a step before a word is said of it, or 20 steps' time
 
 _RUNS = ("*", str(Path("*", "*", "work", "run")))
-"""Where below a job's directory its trainer works."""
+"""What below a job's directory may tell of its progress."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Work:
         item: name and digest of its built document.
         spec, out, log: its built document, its result and its log.
         after: results that it rests on: done is what is not older.
-        trainer: adapter that may tell its progress; None: nobody can.
+        teller: adapter or module that may tell its progress; None: nobody can.
     """
 
     rule: str
@@ -49,7 +49,7 @@ class Work:
     out: Path
     log: Path
     after: tuple[Path, ...] = ()
-    trainer: Any = None
+    teller: Any = None
 
     @property
     def name(self) -> str:
@@ -200,8 +200,9 @@ def _ending(last: Attempt | None, queued: Job) -> bool:
 
 
 def _progress(work: Work, began: float, running: bool) -> dict[str, Any] | None:
-    """How far a training is, or was when it ended; what was written before `began` is another's."""
-    tell = getattr(work.trainer, "progress", None)
+    """How far a training or a shard is, or was when it ended; what was written before `began` is
+    another's."""
+    tell = getattr(work.teller, "progress", None)
     if tell is None:
         return None
     base = attempts.place(work.out)

@@ -93,7 +93,7 @@ def _job(
         name: next((e for e in table["estimates"] if (e["phase"], e["run"]) == key), None)
         for name, table in (("planned", plan), ("revised", review))
     }
-    part = False
+    part = bool((result or {}).get("continued"))
     if result is not None and seconds is None:
         seconds = result["seconds"]["total"]
         # kept work shows as parts that took longer than the whole

@@ -50,8 +50,8 @@ class Builder:
         return named(self.source, "data", lambda: str(adapter.render(section, self.root)))
 
     def data(self, design: str) -> dict[str, Any]:
-        """The data; what only decides which rows a run is trained on is left to the run."""
-        left = {"preview_records", "train_rows", "train_files"}
+        """The data, but for what changes none of it; which rows are trained on is the run's."""
+        left = {"preview_records", "train_rows", "train_files", "licence"}
         section, endpoint = self.config.data, self.config.data.endpoint
         files = self._files("data", section.model_dump())
         served = endpoint.model if endpoint and endpoint.server else None
@@ -163,8 +163,8 @@ def own_rows(run: Run, config: Config) -> dict[str, Any]:
     own = {"rows": run.rows, "train_rows": run.train_rows, "train_files": run.train_files}
     if run.train_files is None:
         return own
-    section = config.data.model_dump(include={"rows", "similarity"})
-    return {**own, "projection": section["rows"], "similarity": section["similarity"]}
+    section = config.data.model_dump(include={"rows", "similarity", "group"})
+    return {**own, "projection": section.pop("rows"), **section}
 
 
 def named(source: str, section: str, call: Callable[[], T]) -> T:

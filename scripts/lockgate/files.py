@@ -36,12 +36,17 @@ def write_text(path: Path | str, text: str) -> None:
 
 def write_bytes(path: Path | str, content: bytes) -> None:
     """Write a file under a temporary name, then rename it: it is whole or it is not there."""
+    write_parts(path, [content])
+
+
+def write_parts(path: Path | str, parts: Iterable[bytes]) -> None:
+    """The same in parts, so that a large file need not be held as a whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as handle:
-            handle.write(content)
+            handle.writelines(parts)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)

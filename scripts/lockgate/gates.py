@@ -7,9 +7,11 @@ older than it or names its digest, or one that the ledger already records.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pwd
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ DOCUMENTS = {"plan": "plan/plan.json", "preview": "preview/review.json"}
 HOURS = "compute hours up to"
 UNWRITTEN, OUTDATED = "it is not written yet", "it has to be written again first"
 PAGES = {"plan": "plan/plan.html", "preview": "preview/review.html"}
+CALL = "LOCKGATE_CALL"
+"""Variable that tells jobs which call of Snakemake goes on from the gate, see `again`."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ class Gates:
         if state.to_approve:
             lines += [
                 f"  Review:   {page.as_uri()}",
-                f"  Approve:  mkdir -p {self.approvals} && touch {self.marker(state.gate)}",
+                f"  Approve:  {approval(self.approvals, state.gate)}",
                 "  Then run the same command again.",
             ]
         elif state.blocked:
@@ -193,6 +197,35 @@ class Gates:
                 f"({', '.join(self.approvers)})"
             )
         return ""
+
+
+def approval(approvals: Path, gate: str) -> str:
+    """The command that approves a gate's document.
+
+    Args:
+        approvals: the directory of the experiment's markers.
+        gate: its name.
+    """
+    return f"mkdir -p {approvals} && touch {approvals / gate}.approved"
+
+
+def again(arguments: list[str], config: str) -> str:
+    """The call of Snakemake that goes on to the end, for a page that is read later.
+
+    Args:
+        arguments: of the call that is being made; what narrows it down is left out.
+        config: the configuration's path.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--profile", "--directory -d", "--snakefile -s", "--cores -c --jobs -j"):
+        parser.add_argument(*name.split(), nargs="?", const="all")
+    parser.add_argument("--configfile", "--configfiles", nargs="+", action="extend", default=[])
+    parser.add_argument("--config", "-C", nargs="*", action="extend", default=[])
+    known = vars(parser.parse_known_args(arguments)[0])
+    files, values = known.pop("configfile") or [config], known.pop("config")
+    given = [word for name, value in known.items() if value for word in (f"--{name}", value)]
+    call = ["snakemake", *given, "--configfile", *files]
+    return shlex.join([*call, "--config", *values] if values else call)
 
 
 def read_ledger(path: Path) -> list[dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lockgate.data import projection, records
+from lockgate.data import hub, projection, records
 from lockgate.documents import own_rows
 from lockgate.files import digest
 from lockgate.matrix import Matrix
-from lockgate.prompts import tokenize
+from lockgate.prompts import tokenize_row
 from lockgate.runs import Run
 
 MOST = 1000
@@ -27,9 +27,10 @@ def checks(matrix: Matrix, model: str, tokenizer: Any) -> list[tuple[str, bool, 
         Name, whether no row is cut, what was compared, and the fix.
     """
     section = matrix.config.data
+    there = section.files and hub.is_here(section.files)
     forms: dict[str, list[Run]] = {}
     for run in matrix.runs.values():
-        if run.trained and run.model == model and (run.train_files or section.files):
+        if run.trained and run.model == model and (run.train_files or there):
             key = [run.rows, run.train_files, run.system_prompt, run.parameters["max_length"]]
             forms.setdefault(digest(key), []).append(run)
     found = []
@@ -38,10 +39,7 @@ def checks(matrix: Matrix, model: str, tokenizer: Any) -> list[tuple[str, bool, 
         name = f"rows of {model}" + (f", {number} of {len(forms)}" if len(forms) > 1 else "")
         try:
             rows, source = _rows(run, matrix)
-            counts = [
-                len(tokenize(tokenizer, row["prompt"], row["completion"], run.system_prompt)[0])
-                for row in rows
-            ]
+            counts = [len(tokenize_row(tokenizer, row, run.system_prompt)[0]) for row in rows]
         except Exception:  # a template may refuse them: the check of the prompts tells of it
             continue
         limit = run.parameters["max_length"]

@@ -17,7 +17,7 @@ from lockgate.catalog import Catalogs
 from lockgate.catalog.model import Step
 from lockgate.cells import Cell
 from lockgate.config import Config, load
-from lockgate.data import existing, projection
+from lockgate.data import acceptance, existing, projection
 from lockgate.decision import check_decision
 from lockgate.documents import Builder, named
 from lockgate.errors import LockgateError
@@ -103,7 +103,7 @@ def read(values: Any, source: str, root: Path = Path("."), catalogs: Path = CATA
     if not isinstance(config, Config):
         raise LockgateError("a chain of stages has no runs table", where=f"{source}: stages")
     if config.data.files:
-        section = existing.own_splits(config.data, root / config.data.files, source)
+        section = existing.own_splits(config.data, root, source)
         config = config.model_copy(update={"data": section})
     _check_references(config, source)
     adapters = {
@@ -266,6 +266,8 @@ def _check_references(config: Config, source: str) -> None:
                 where=f"{source}: data.endpoint.model",
                 hint="serve the model yourself and give data.endpoint.url",
             )
+    if when := config.data.accept.when:
+        named(source, "data", lambda: acceptance.compile_when(when))
     if templates := config.data.rows:
         named(source, "data", lambda: projection.compile_rows(templates.model_dump()))
     if config.data.records is not None and config.data.shards > config.data.records:

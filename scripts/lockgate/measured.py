@@ -49,15 +49,16 @@ def rows(
 
 
 def _generation(data: dict[str, Any], gpus: int) -> dict[str, Any]:
-    work = data["records_planned"] * data["seconds_per_record"]
-    expected = data["shards"] * data["start_seconds"] + work
+    made, wanted = data["records_to_make"], data["records_planned"]
+    expected = data["shards"] * data["start_seconds"] + made * data["seconds_per_record"]
+    more = f"; {made} are to be made to accept {wanted}" if made != wanted else ""
     return row(
         None,
         "generate",
         LOW * expected,
         expected,
         HIGH * expected,
-        f"measured in the preview: {data['timed']} records",
+        f"measured in the preview: {data['timed']} records{more}",
         gpus=gpus,
         memory_mb=data["peak_memory_mb"],
     )

@@ -16,6 +16,16 @@ def minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
+def number(value: float | None) -> str:
+    """A number with three significant digits; one that is whole, like a count, with all."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    short = float(f"{value:.3g}")
+    return f"{short:,.0f}" if abs(short) >= 100 else f"{short:.3g}"
+
+
 def render(template: str, **values: Any) -> str:
     """A template from workflow/templates; HTML templates escape their values."""
     environment = jinja2.Environment(
@@ -26,6 +36,7 @@ def render(template: str, **values: Any) -> str:
         autoescape=jinja2.select_autoescape(["html.j2"]),
     )
     environment.filters["minutes"] = minutes
+    environment.filters["number"] = number
     environment.filters["uri"] = lambda path: Path(path).resolve().as_uri()
     environment.filters["cell"] = lambda value: str(value).replace("|", "\\|").replace("\n", " ")
     return environment.get_template(template).render(**values)

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from lockgate import cells, lengths, models, tools
-from lockgate.data import projection, records
+from lockgate.data import hub, projection, records
 from lockgate.errors import LockgateError
 from lockgate.matrix import Matrix
-from lockgate.prompts import asked, inserted, on, tokenize
+from lockgate.prompts import asked, inserted, on, tokenize_row
 from lockgate.runs import Run
 from lockgate.scoring import question
 from lockgate.weights import is_adapter
@@ -23,7 +23,12 @@ _DAYS = (datetime(2001, 2, 3, 4, 5), datetime(2010, 11, 12, 13, 14))
 
 _READ = "read the prompts in its first log"
 
-_STAND_IN = {"prompt": "What is asked here?", "completion": "An answer."}
+_STAND_IN: dict[str, Any] = {"prompt": "What is asked here?", "completion": "An answer."}
+
+_EARLIER = [
+    {"role": "user", "content": "What was asked before?"},
+    {"role": "assistant", "content": "An earlier answer."},
+]
 
 Check = tuple[str, bool | None, str, str]
 """Name, whether it is good (None: not checked), what was compared, and the fix."""
@@ -70,7 +75,7 @@ def checks(matrix: Matrix) -> list[Check]:
                 found.append(_unrendered(name, form, f"{why}; {_listed(names)}", model))
             else:
                 # a stand-in has none of the fields that a template asks for
-                templates = dict(form.rows) if matrix.config.data.files else {}
+                templates = dict(form.rows) if "fields" in rows[0] else {}
                 own = projection.revise(rows, templates, "data.rows of these runs")
                 try:
                     good, compared, fix = compare(tokenizer, own, form)
@@ -142,9 +147,10 @@ def compare(tokenizer: Any, rows: list[dict[str, Any]], form: Form) -> tuple[boo
                 refused = _refusal(tokenizer, row, prompt, key)
                 if refused:
                     return False, *refused
-            ids, count = tokenize(tokenizer, row["prompt"], row["completion"], form.trained)
+            ids, count = tokenize_row(tokenizer, row, form.trained)
             taught.append(ids[:count])
-            fed.append(asked(tokenizer, question(form.question, row), form.evaluated))
+            shown, history = question(form.question, row), row.get("history", ())
+            fed.append(asked(tokenizer, shown, form.evaluated, history))
         note = _note(tokenizer, form.trained, fed[0])
     pairs = list(zip(taught, fed, strict=True))
     unequal = [pair for pair in pairs if pair[0] != pair[1]]
@@ -194,8 +200,10 @@ def template_checks(tokenizer: Any, model: str, used: list[Form]) -> list[Check]
 def _rows(matrix: Matrix) -> tuple[list[dict[str, Any]], str]:
     """Rows to render, spread over the user's file where there is one, and what they are."""
     section = matrix.config.data
-    if section.files is None:
-        return [_STAND_IN], "one stand-in row, for there are no data yet"
+    if section.files is None or not hub.is_here(section.files):
+        several = section.rows is not None and section.rows.messages is not None
+        row = _STAND_IN | ({"history": _EARLIER} if several else {})
+        return [row], "one stand-in row, for there are no data yet"
     found = records.read(section.files)[: section.records]
     templates = section.rows.model_dump() if section.rows else None
     count = min(ROWS, len(found))
@@ -250,7 +258,7 @@ def _refusal(
 
     def error(system: str | None) -> str | None:
         try:
-            tokenize(tokenizer, row["prompt"], row["completion"], system)
+            tokenize_row(tokenizer, row, system)
         except Exception as raised:  # a template may raise what any expression raises
             return _cut(" ".join(str(raised).split()) or type(raised).__name__, 160)
         return None

@@ -271,6 +271,10 @@ def _questions(matrix: Matrix, resources: dict[str, Any]) -> list[dict[str, str]
         if not config.training.controls:
             control = "What are the tuned models compared with, if not with their base models?"
             ask("training.controls", control, "nothing; scores stand alone")
+        section, inputs = config.data, matrix.documents["data/data"]["input_files"]
+        if section.licence is None and (section.files or set(inputs) - {section.script}):
+            licence = "Under which licence are the data that this rests on?"
+            ask("data.licence", licence, "the data card says that it is not stated")
         if not _variables(matrix):
             ask("training.variables", "What varies?", "nothing: one configuration")
     for name, model in config.models.items():

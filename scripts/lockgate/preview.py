@@ -101,7 +101,7 @@ def token_counts(
     tokenizer = AutoTokenizer.from_pretrained(model)
     counts = []
     for row in rows:
-        ids, _ = prompts.tokenize(tokenizer, row["prompt"], row["completion"], system_prompt)
+        ids, _ = prompts.tokenize_row(tokenizer, row, system_prompt)
         answer = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
         counts.append((len(ids), len(answer)))
     return counts

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,29 +69,45 @@ def run(
     command: Sequence[str],
     log: Path,
     env: Mapping[str, str] | None = None,
+    look: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a child that dies with this process; its output is appended to `log` and returned.
+    """Run a child that dies with this process; its output goes to `log` and is returned.
 
     Args:
         command: program and arguments.
-        log: file that gets standard output and standard error.
+        log: file that gets standard output and standard error, as they come.
         env: variables added to this process's own.
+        look: called every second while the child runs; if it raises, the child is killed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        command,
-        env={**os.environ, **(env or {})},
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=die_with_parent,
-        check=False,
-    )
-    with open(log, "a", encoding="utf-8") as handle:
-        handle.write(f"$ {' '.join(map(str, command))}\n{done.stdout}\n")
-    return done
+    with open(log, "ab+") as handle:
+        handle.write(f"$ {' '.join(map(str, command))}\n".encode())
+        handle.flush()
+        began = handle.tell()
+        child = subprocess.Popen(
+            command,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,
+        )
+        try:
+            while look is not None:
+                try:
+                    child.wait(1)
+                    break
+                except subprocess.TimeoutExpired:
+                    look()
+            status = child.wait()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        handle.seek(began)
+        output = handle.read().decode(errors="replace")
+        handle.write(b"\n")
+    return subprocess.CompletedProcess(command, status, output)
 
 
 def seconds() -> float:

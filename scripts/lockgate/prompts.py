@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\n\n') }}"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of `id`, `prompt` and `completion`.
+    """Rows of `id`, `prompt` and `completion`, and maybe of `history`: messages before the prompt.
 
     Raises:
         LockgateError: naming the line, where a row has no prompt or no completion, or the file
@@ -42,37 +42,67 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def messages(prompt: str, system_prompt: str | None) -> list[dict[str, str]]:
-    """The conversation before the answer; without a system prompt the template may add one."""
+def asked_text(row: Mapping[str, Any]) -> str:
+    """All that is said up to a row's answer as one text, by which alike rows are found."""
+    return "\n\n".join([*(one["content"] for one in row.get("history", ())), row["prompt"]])
+
+
+def messages(
+    prompt: str, system_prompt: str | None, history: Sequence[dict[str, str]] = ()
+) -> list[dict[str, str]]:
+    """The conversation before the answer; without a system prompt the template may add one.
+
+    Args:
+        prompt: the user's last message.
+        system_prompt: what comes first, or None.
+        history: what was said between the two, as `role` and `content`.
+    """
     system = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    return [*system, {"role": "user", "content": prompt}]
+    return [*system, *history, {"role": "user", "content": prompt}]
 
 
-def asked(tokenizer: Any, prompt: str, system_prompt: str | None) -> list[int]:
+def asked(
+    tokenizer: Any,
+    prompt: str,
+    system_prompt: str | None,
+    history: Sequence[dict[str, str]] = (),
+) -> list[int]:
     """Token ids of a row's prompt, as the evaluator feeds them to the model.
 
     Raises:
         Exception: whatever the chat template raises; one may refuse a system prompt.
     """
-    return _ids(tokenizer, _text(tokenizer, messages(prompt, system_prompt), True))
+    return _ids(tokenizer, _text(tokenizer, messages(prompt, system_prompt, history), True))
+
+
+def tokenize_row(
+    tokenizer: Any, row: Mapping[str, Any], system_prompt: str | None
+) -> tuple[list[int], int]:
+    """`tokenize` for a row of `read_rows`."""
+    history = row.get("history", ())
+    return tokenize(tokenizer, row["prompt"], row["completion"], system_prompt, history)
 
 
 def tokenize(
-    tokenizer: Any, prompt: str, completion: str, system_prompt: str | None
+    tokenizer: Any,
+    prompt: str,
+    completion: str,
+    system_prompt: str | None,
+    history: Sequence[dict[str, str]] = (),
 ) -> tuple[list[int], int]:
-    """Token ids of a training row, and how many of them are the prompt's.
+    """Token ids of a training row, and how many of them are the prompt's: only the rest is learned.
 
     The prompt's ids are exactly those that the evaluator feeds for the same row, so a tuned
     model is never asked in another form than it was taught. Without a chat template the two
     parts are tokenized apart: joined, tokens could merge across the seam.
     """
-    ids = asked(tokenizer, prompt, system_prompt)
+    ids = asked(tokenizer, prompt, system_prompt, history)
     if tokenizer.chat_template is None:
         answer = list(tokenizer(completion, add_special_tokens=False)["input_ids"])
         if answer[-1:] != [tokenizer.eos_token_id]:
             answer.append(tokenizer.eos_token_id)
         return ids + answer, len(ids)
-    before = messages(prompt, system_prompt)
+    before = messages(prompt, system_prompt, history)
     after = [*before, {"role": "assistant", "content": completion}]
     text = _text(tokenizer, after, False)
     whole = _ids(tokenizer, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lockgate.data import projection
 from lockgate.files import read_json, read_jsonl, read_text, write_bytes, write_text
 from lockgate.gates import read_ledger
 from lockgate.groups import Rows
+from lockgate.prompts import asked_text
 
 SHOWN = 8
 LONGEST_ANSWER = 600
@@ -37,7 +39,7 @@ def write(
     Args:
         plan: plan.json.
         review: review.json, for the estimates revised by what was measured.
-        data_manifest: of the data.
+        data_manifest: of the data, whose card is beside it.
         summary: the approved summary.
         manifests: of each run's training (a control has one too).
         scores: of each run.
@@ -65,7 +67,8 @@ def write(
     page = pages.render(
         "report.html.j2",
         plan=planned,
-        data=made,
+        data=made | {"licence": planned["data"]["licence"]},
+        card=os.path.relpath(data_manifest.with_name("card.html"), out["html"].parent),
         decision=findings.decision(comparison.decide(planned, results)),
         headlines=findings.headlines(results),
         tally=findings.tally(results),
@@ -170,8 +173,11 @@ def examples(results: list[Result], plan: dict[str, Any], rows: Rows) -> list[di
 
 
 def _asked(task: dict[str, Any], row: dict[str, Any]) -> str:
-    """What a task asks for a row; a task of the user's own may ask anything."""
-    return "" if task.get("task") else scoring.question(task.get("prompt"), row)
+    """What a task asks for a row, after what was said before; a task of the user's own may ask
+    anything."""
+    if task.get("task"):
+        return ""
+    return asked_text({**row, "prompt": scoring.question(task.get("prompt"), row)})
 
 
 def package_versions(documents: list[dict[str, Any]]) -> dict[str, list[str]]:

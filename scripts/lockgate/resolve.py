@@ -14,15 +14,16 @@ from urllib.parse import urlsplit
 
 from lockgate import cluster, models, offers, tools, weights
 from lockgate.config import Common
-from lockgate.data import existing, projection
+from lockgate.data import endpoints, existing, fields, hub, projection, systems
 from lockgate.data import records as reading
-from lockgate.documents import own_rows
+from lockgate.documents import named, own_rows
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest, locked, read_json, write_json
 from lockgate.groups import check_fields
 from lockgate.journal import Journal
 from lockgate.launch import World, micro_batches
 from lockgate.matrix import Matrix
+from lockgate.prompts import asked_text
 from lockgate.runs import Run
 from lockgate.stages.chain import Chain
 from lockgate.stages.checks.context import absent
@@ -44,8 +45,11 @@ def resolve_tools(matrix: Matrix, journal: Journal) -> dict[str, Any]:
     found: dict[str, Any] = {"adapters": {}}
     for kind, name in used.items():
         try:
-            versions = tools.get(kind, name, "config").versions()
-            found["adapters"][kind] = {"tool": name, "status": "found", "versions": versions}
+            adapter = tools.get(kind, name, "config")
+            record = {"tool": name, "status": "found", "versions": adapter.versions()}
+            if hasattr(adapter, "program"):
+                record["program"] = adapter.program(config.data.model_dump())
+            found["adapters"][kind] = record
         except LockgateError as error:
             found["adapters"][kind] = {
                 "tool": name,
@@ -89,9 +93,11 @@ def resolve_resources(matrix: Matrix, found: dict[str, Any], journal: Journal) -
     ]
     records += [_model(name, matrix) for name in config.models]
     records += _data(matrix)
+    if found["adapters"]["data"]["status"] == "found":
+        _check_columns(matrix)
     records += _tasks(matrix)
-    if config.data.endpoint and config.data.endpoint.url:
-        records.append(_endpoint(config.data.endpoint, "data.endpoint.url"))
+    if config.data.endpoint and not config.data.endpoint.server:
+        records.append(_running(matrix))
     machine = measure(config)
     records += _cluster(config, machine, offers.asked(config.resources))
     records += _shared(matrix)
@@ -204,12 +210,20 @@ def _model(name: str, experiment: Matrix | Chain) -> dict[str, Any]:
 def _data(matrix: Matrix) -> list[dict[str, Any]]:
     """Files that shape the records: the dataset, seed data, the user's own script."""
     adapter = tools.get("data", matrix.config.data.tool, matrix.source)
-    found = adapter.inputs(matrix.config.data.model_dump(), Path("."))
-    records = []
-    for path in found:
-        record: dict[str, Any] = {"kind": "data file", "name": str(path), "status": "found"}
+    found = {str(one): one for one in adapter.inputs(matrix.config.data.model_dump(), Path("."))}
+    records: list[dict[str, Any]] = []
+    files = matrix.config.data.files
+    dataset = Path(files) if files else None
+    if files and hub.is_hub(files):
+        try:
+            dataset = found[files] = hub.local(files)
+        except LockgateError as error:
+            lacking = {"status": "missing", "detail": error.what, "fix": error.hint}
+            records.append({"kind": "data file", "name": files, **lacking})
+    for name, path in found.items():
+        record: dict[str, Any] = {"kind": "data file", "name": name, "status": "found"}
         record["bytes"] = path.stat().st_size
-        if matrix.config.data.files and path == Path(matrix.config.data.files):
+        if path == dataset:
             # every row now: an error at the last one would come after the expensive part
             runs = matrix.runs.values()
             prompts = {run.system_prompt for run in runs}
@@ -226,14 +240,27 @@ def _data(matrix: Matrix) -> list[dict[str, Any]]:
     for name, alike in used.items():
         own, file = own_rows(alike[0], matrix.config), Path(name)
         prompts = {run.system_prompt for run in alike}
-        projection.check_system(reading.read(file), own["projection"], file, prompts, matrix.source)
+        systems.check_records(reading.read(file), own["projection"], file, prompts, matrix.source)
         # not `rows`: these are no part of the data that all runs share
         rows = projection.other_rows(own)
-        characters = sum(len(row["prompt"] + row["completion"]) for row in rows)
+        characters = sum(len(asked_text(row) + row["completion"]) for row in rows)
         told: dict[str, Any] = {"rows_to_train_on": len(rows), "characters": characters}
         told["sha256"] = file_digest(file)
         records.append({"kind": "data file", "name": name, "status": "found", **told})
     return records
+
+
+def _check_columns(matrix: Matrix) -> None:
+    """Refuse names of fields that no record will have, where its tool knows that beforehand."""
+    adapter = tools.get("data", matrix.config.data.tool, matrix.source)
+    section = matrix.config.data.model_dump()
+    if not hasattr(adapter, "fields"):
+        return
+    columns = named(matrix.source, "data", lambda: adapter.fields(section, Path(".")))
+    if columns is not None:
+        named(matrix.source, "data", lambda: fields.check(section, columns))
+        names = [column.name for column in columns]
+        check_fields(matrix.config.evaluation.groups, names, matrix.source)
 
 
 def _tasks(matrix: Matrix) -> list[dict[str, Any]]:
@@ -274,6 +301,21 @@ def _shared(matrix: Matrix) -> list[dict[str, Any]]:
                 told = {"detail": error.what, "fix": error.hint}
                 records.append({"kind": "batch", "name": run.name, "status": "missing", **told})
     return records
+
+
+def _running(matrix: Matrix) -> dict[str, Any]:
+    """The endpoint that writes the records, by its address or by a name that its tool knows."""
+    asked = matrix.config.data.endpoint
+    assert asked is not None
+    if asked.url:
+        return _endpoint(asked, "data.endpoint.url")
+    try:
+        found = endpoints.running(matrix.config.data.model_dump())
+    except LockgateError as error:
+        name = asked.provider or asked.gateway
+        told = {"status": "missing", "detail": error.what, "fix": error.hint}
+        return {"kind": "endpoint", "name": name, **told}
+    return _endpoint(found, "data.endpoint")
 
 
 def _endpoint(endpoint: Any, key: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lockgate import estimates, gates, margins, measured, memory, offers, pages
 from lockgate.config.resources import Resources
-from lockgate.data import projection, splits
+from lockgate.data import projection, splits, systems
 from lockgate.data.samples import MOST_ROWS
 from lockgate.files import digest, read_json, read_jsonl, write_json, write_text
 from lockgate.preview import token_counts
@@ -17,6 +17,7 @@ SHOWN = 20
 
 def write(
     summary: Path,
+    examined: Path,
     rows: Path,
     train: list[Path],
     evaluation: list[Path],
@@ -33,6 +34,7 @@ def write(
 
     Args:
         summary: of the data preview.
+        examined: what it found, data/review.json.
         rows: its rows.
         train: smoke training of each shape.
         evaluation: measured evaluation of each model.
@@ -45,10 +47,11 @@ def write(
         review: review.json.
         html: the page.
     """
-    made, samples = read_json(summary), read_jsonl(rows)
+    made, looked, samples = read_json(summary), read_json(examined), read_jsonl(rows)
     trained = {item["shape"]: item for item in map(read_json, train)}
     evaluated = {path.stem: read_json(path) for path in evaluation}
     known = {manifest["name"]: manifest for manifest in map(read_json, models)}
+    systems.check_rows(samples, {work["system_prompt"] for work in workloads})
     tokens = count_tokens(workloads, samples, known)
     workloads = [{**work, "lengths": _own_lengths(work, known)} for work in workloads]
     table = measured.rows(workloads, made, trained, evaluated, tokens, known)
@@ -102,7 +105,11 @@ def write(
         "samples": len(samples),
     }
     page = pages.render(
-        "review.html.j2", review=document, samples=samples[:SHOWN], pages=made["pages"]
+        "review.html.j2",
+        review=document,
+        told=looked,
+        samples=samples[:SHOWN],
+        pages=made["pages"],
     )
     write_text(html, page)
     write_json(review, document)

@@ -269,6 +269,12 @@ def _value(name: str, value: Any, config: Config, where: str) -> Any:
         return value
     if name not in known():
         raise unknown(name, known(), where, "field that can vary")
+    if name == "data.rows.completion" and config.data.rows and config.data.rows.chosen:
+        raise LockgateError(
+            "the rows are preference pairs, whose completion is `chosen`",
+            where=where,
+            hint="let data.rows.prompt vary, or give data.rows prompt and completion",
+        )
     section, key, rest = _place(name, config)
     try:
         checked = getattr(section.model_validate({**rest, key: value}), key)

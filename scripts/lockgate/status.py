@@ -18,7 +18,7 @@
       (unix) of its last attempt, null where there is none or it is not known
     - `attempts`: how many there were in this phase
     - `progress`: null, or `step`, `steps`, `percent`, `seconds_per_step`, `seconds_left`, `loss`,
-      `updated` (unix)
+      `updated` (unix); the steps of a shard of the data are its accepted records
     - `cells`: `done` and `all`; null in a chain
     - `log` (path), `lines` (its last ones, of a failed one)
 - `jobs`: the other jobs that spend something (samples, measurements, data): as `runs`, without
@@ -40,6 +40,7 @@ import psutil
 
 from lockgate import activity, files, gates, phases, pipeline, tools
 from lockgate.activity import DONE, RUNNING, WAITING, Seen, Work
+from lockgate.data import progress
 from lockgate.errors import LockgateError
 from lockgate.heavy import RULES
 from lockgate.pipeline import ChainPipeline, MatrixPipeline, Pipeline
@@ -64,7 +65,7 @@ def works(experiment: Pipeline) -> list[Work]:
 
 
 def _work(
-    experiment: Pipeline, rule: str, name: str, after: list[Path], trainer: Any = None
+    experiment: Pipeline, rule: str, name: str, after: list[Path], teller: Any = None
 ) -> Work:
     about, base = RULES[rule], Path(experiment.results)
     document = about.document.format(name)
@@ -76,7 +77,7 @@ def _work(
         base / about.result.format(name),
         base / about.log.format(name),
         tuple(after),
-        trainer,
+        teller,
     )
 
 
@@ -85,8 +86,9 @@ def _matrix_works(experiment: MatrixPipeline) -> list[Work]:
     tool, runs = experiment.config.training.tool, experiment.matrix.runs
     trainer = tools.get("training", tool, experiment.matrix.source)
     jobs = experiment.jobs
-    rules = ("preview_data", "preview_train", "preview_eval", "generate")
+    rules = ("preview_data", "preview_train", "preview_eval")
     found = [_work(experiment, rule, name, []) for rule in rules for name in jobs[rule]]
+    found += [_work(experiment, "generate", name, [], progress) for name in jobs["generate"]]
     for run in experiment.runs:
         if runs[run].trained:
             found.append(_work(experiment, "train", run, [data], trainer))

@@ -21,7 +21,8 @@ def prerequisites(tmp_path, monkeypatch):
         changes = {"resources__threads": 1, **changes}
         changes["training__parameters__gradient_accumulation"] = 30  # any number can share it
         matrix = project.read(**changes, cache_dir=str(tmp_path / "cache"))
-        tools = {"adapters": {}, "commands": resolve.commands(Journal())}
+        data = {"tool": "dataset", "status": "found"}
+        tools = {"adapters": {"data": data}, "commands": resolve.commands(Journal())}
         known = resolve.resolve_resources(matrix, tools, Journal())
         checks = plan._checks(matrix, known, [], Journal())
         warned = {one["compared"] for one in checks if one["status"] == "warning"}

@@ -219,6 +219,21 @@ def test_templates_make_chat_rows_of_any_records_and_tiny_takes_the_first(tmp_pa
     assert conversations.messages(made[0], "") == made[0]["messages"]
 
 
+def test_conversations_and_pairs_of_any_records_become_rows(tmp_path):
+    talk = [*chat(0)["messages"], *chat(1)["messages"][1:]]
+    records = [{"talk": talk, "q": f"What is {n}?", "a": n, "b": n + 1} for n in range(4)]
+    write(tmp_path / "records.jsonl", records)
+    made = {"files": "records.jsonl", "splits": None}
+    done("data/dataset", tmp_path, **made, rows={"messages": "talk"}, output="talks")
+    rows = lines(tmp_path / "talks" / "rows.jsonl")
+    assert [row["messages"] for row in rows] == [talk] * 4
+    assert [row["id"] for row in rows] == ["000000", "000001", "000002", "000003"]
+    pair = {"prompt": "{{ q }}", "chosen": "{{ a }}", "rejected": "{{ b }}"}
+    done("data/dataset", tmp_path, **made, rows=pair, output="pairs")
+    wanted = {"id": "000001", "prompt": "What is 1?", "chosen": "1", "rejected": "2"}
+    assert lines(tmp_path / "pairs" / "rows.jsonl")[1] == wanted
+
+
 def test_a_design_makes_chat_rows_without_a_language_model(tmp_path):
     done("sdg/data_designer", tmp_path, output="made")
     made = lines(tmp_path / "made" / "rows.jsonl")

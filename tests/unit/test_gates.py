@@ -2,12 +2,22 @@
 
 import json
 import os
+import shlex
 
 import pytest
 
 from lockgate.errors import LockgateError
 from lockgate.files import file_digest, write_json
-from lockgate.gates import HOURS, Gates, approved_hours, hours_item, owner, read_ledger, require
+from lockgate.gates import (
+    HOURS,
+    Gates,
+    again,
+    approved_hours,
+    hours_item,
+    owner,
+    read_ledger,
+    require,
+)
 
 ITEMS = ["runs table:1", "train/a:1"]
 
@@ -343,3 +353,20 @@ def test_no_approval_opens_what_is_blocked(tmp_path):
     assert "touch" not in told
     desk.blocked = ""
     assert desk.gates.state("plan").open
+
+
+@pytest.mark.parametrize(
+    ("typed", "call"),
+    [
+        ("--profile local -n", "snakemake --profile local --configfile my.yaml"),
+        ("a.json --until plan -c2 -s W", "snakemake --snakefile W --cores 2 --configfile my.yaml"),
+        ("--profile=a\\ b --configfile my.yaml", "snakemake --profile 'a b' --configfile my.yaml"),
+        ("--cores", "snakemake --cores all --configfile my.yaml"),
+        (
+            "--configfile a.yaml my.yaml --config base_dir=shared x=1 -n",
+            "snakemake --configfile a.yaml my.yaml --config base_dir=shared x=1",
+        ),
+    ],
+)  # fmt: skip
+def test_the_call_that_goes_on_to_the_end(typed, call):
+    assert again(shlex.split(typed), "my.yaml") == call

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lockgate import journal, parity, plan
+from lockgate.config.data import Rows
 from lockgate.parity import Form, compare, template_checks
-from lockgate.prompts import asked, inserted, tokenize
+from lockgate.prompts import asked, inserted, tokenize, tokenize_row
 from tiny_model import make_tiny_model
 
 ROWS = [
@@ -73,6 +74,34 @@ def found(tokenizer, *forms):
         name: (good, told, fix)
         for name, good, told, fix in template_checks(tokenizer, "tiny", list(forms))
     }
+
+
+HISTORY = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+SEVERAL = {**ROWS[0], "history": HISTORY}
+
+
+@pytest.mark.parametrize("kind", ["template", "plain"])
+@pytest.mark.parametrize("system_prompt", [None, "Be brief."])
+def test_only_the_last_answer_of_several_turns_is_learned(load, kind, system_prompt):
+    tokenizer = load(kind)
+    ids, count = tokenize_row(tokenizer, SEVERAL, system_prompt)
+    assert ids[:count] == asked(tokenizer, SEVERAL["prompt"], system_prompt, HISTORY)
+    learned = tokenizer.decode(ids[count:], skip_special_tokens=True)
+    assert learned.strip() == "billing"
+    before = tokenizer.decode(ids[:count])
+    places = [before.index(text) for text in ("Hi.", "Hello.", "Which team answers?")]
+    assert places == sorted(places)
+    assert ("Be brief." in before) == (system_prompt is not None)
+    good, told, _ = compare(tokenizer, [SEVERAL], Form(system_prompt, system_prompt))
+    assert good and told.startswith(f"the same {count} token ids in training and evaluation")
+
+
+def test_a_template_that_refuses_several_turns_is_told_of(load):
+    once = "{{ raise_exception('one turn only') if messages | length > 2 }}" + TURNS
+    assert compare(load("template", once), ROWS, Form(None, None))[0]
+    good, told, _ = compare(load("template", once), [SEVERAL], Form(None, None))
+    assert not good
+    assert told == "the chat template cannot render a row (one turn only)"
 
 
 def test_a_default_system_prompt_is_the_same_in_both_and_is_told_of(load):
@@ -304,6 +333,11 @@ def test_without_data_one_stand_in_row_is_compared_and_said_so(project, director
     config = matrix.config.model_copy(update={"data": section})
     rows, told = parity._rows(type(matrix)(**{**vars(matrix), "config": config}))
     assert len(rows) == 1 and told == "one stand-in row, for there are no data yet"
+    assert "history" not in rows[0]
+    section = section.model_copy(update={"rows": Rows(messages="talk")})
+    config = matrix.config.model_copy(update={"data": section})
+    ((row,), _) = parity._rows(type(matrix)(**{**vars(matrix), "config": config}))
+    assert len(row["history"]) == 2
 
 
 def test_each_form_is_compared_once_and_names_the_keys_that_set_it(project, directories):

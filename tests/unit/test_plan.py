@@ -110,12 +110,18 @@ WHOLE = {
     "experiment__decision": [{"task": "exact", "expect": "better"}],
     "training__seeds": [1, 2],
     "data__records": 100,
+    "data__licence": "MIT",
 }
 
 
 def test_what_a_plan_lacks_is_a_question(open_questions):
     assert open_questions(**WHOLE) == {}
-    assert list(open_questions()) == ["experiment.decision", "training.seeds", "data.records"]
+    assert list(open_questions()) == [
+        "experiment.decision",
+        "training.seeds",
+        "data.licence",
+        "data.records",
+    ]
     bare = open_questions(**WHOLE | {"experiment__decision": []}, training__controls=False)
     assert bare == {
         "experiment.decision": "the report gives no verdict",

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockgate import preview
-from lockgate.data import samples
-from lockgate.files import digest, read_json, read_jsonl, write_json, write_jsonl, write_yaml
+from lockgate.files import digest, read_json, write_json, write_jsonl, write_yaml
 from tiny_model import make_tiny_model
 
 
@@ -27,17 +26,6 @@ def test_rows_are_repeated_with_ids_of_their_own():
     rows = preview.filled([{"id": "a", "prompt": "x"}, {"id": "b", "prompt": "y"}], 3)
     assert [row["prompt"] for row in rows] == ["x", "y", "x"]
     assert len({row["id"] for row in rows}) == 3
-
-
-def test_the_start_is_taken_out_of_the_time_of_a_record():
-    # 5 s to start, 0.5 s a record
-    assert samples._slope(8, 9.0, 40, 25.0) == 0.5
-    assert samples._slope(40, 25.0, 8, 9.0) == 0.5
-
-
-def test_times_that_make_no_sense_give_the_plain_mean():
-    assert samples._slope(8, 30.0, 40, 20.0) == 0.5
-    assert samples._slope(8, 4.0, 8, 4.0) == 0.5
 
 
 def test_the_first_batch_pays_for_what_is_done_once():
@@ -65,25 +53,10 @@ def approved(project):
     for name, document in matrix.documents.items():
         write_yaml(Path(f"build/{name}.yaml"), document)
         items.append(f"{name}:{digest(document)}")
-    Path("build/data").mkdir(exist_ok=True)
-    Path("build/data/design.yaml").write_text(matrix.design)
     Path("ledger.jsonl").write_text(json.dumps({"gate": "plan", "items": items}) + "\n")
     manifest = {"name": "tiny", "path": str(Path("models/tiny").resolve()), "adapter": None}
     write_json("model.json", {**manifest, "digest": "0"})
     return matrix
-
-
-@pytest.mark.slow
-def test_a_files_sizes_are_counted_and_its_rows_spread(approved):
-    samples.preview_data(
-        Path("build/data/data.yaml"), Path("build/data/design.yaml"), [], 8, Path("ledger.jsonl"),
-        1, Path("out/summary.json"), Path("out/rows.jsonl"),
-    )  # fmt: skip
-    summary = read_json("out/summary.json")
-    assert summary["splits"] == {"train": 210, "validation": 30, "test": 60}
-    assert (summary["records_planned"], summary["seconds_per_record"]) == (300, 0)
-    assert len(read_jsonl(Path("out/rows.jsonl"))) == summary["rows"] == 300
-    assert summary["peak_memory_mb"] > 50
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 """Child processes, and what a process used."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,33 @@ def test_a_directorys_size_counts_all_files_below(tmp_path):
     (tmp_path / "a" / "x").write_bytes(b"0" * 1_500_000)
     (tmp_path / "y").write_bytes(b"0" * 500_000)
     assert process.disk_mb(tmp_path) == 2
+
+
+def test_a_childs_output_is_in_its_log_while_it_runs(tmp_path):
+    log, seen = tmp_path / "log", []
+    code = "import time; print('now', flush=True); time.sleep(1.5)"
+    done = process.run(
+        [sys.executable, "-c", code], log, look=lambda: seen.append("now\n" in log.read_text())
+    )
+    assert seen and seen[-1]
+    assert (done.returncode, done.stdout) == (0, "now\n")
+
+
+def test_only_its_own_output_is_returned(tmp_path):
+    log = tmp_path / "log"
+    for word in ("one", "two"):
+        done = process.run([sys.executable, "-c", f"print({word!r})"], log)
+        assert done.stdout == f"{word}\n"
+    assert re.findall(r"^(one|two)$", log.read_text(), re.MULTILINE) == ["one", "two"]
+
+
+def test_a_look_that_raises_ends_the_child(tmp_path):
+    def look():
+        raise ValueError("enough")
+
+    started = time.monotonic()
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(ValueError, match="enough"):
+        process.run(sleeping, tmp_path / "log", look=look)
+    assert time.monotonic() - started < 30
+    assert process.psutil.Process().children() == []

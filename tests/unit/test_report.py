@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import write_report
-from lockgate import comparison, findings
+from lockgate import comparison, findings, report
 
 HOSTILE = '<script>alert("x")</script> & $x$'
 
@@ -42,6 +42,7 @@ def documents(control=right(4), tuned=right(18), runs=("small_lr-1e-3",)):  # no
     """All inputs by name: one model, its control, tuned runs with one epoch each."""
     names = ["small_control", *runs]
     plan = {
+        "data": {"licence": None},
         "experiment": {
             "name": "routing_lr_2026-11-20",
             "kind": "experiment",
@@ -79,7 +80,15 @@ def documents(control=right(4), tuned=right(18), runs=("small_lr-1e-3",)):  # no
     data = {
         "records": 100, "rows": {"train": 70, "validation": 10, "test": 20}, "digest": "d" * 12,
         "seconds": 10.0, "duplicates": 3, "near_duplicates": {"rows": 4, "groups": 2},
-        "tool": "maker", "versions": {"maker": "2.0"},
+        "tool": "maker", "versions": {"maker": "2.0"}, "made": 110, "refused": {"too short": 10},
+        "origin": {"dataset": None, "model": "writer"},
+        "statistics": {
+            "leaks": {"pairs": 0, "examples": []},
+            "rows": {"prompt_words": {"median": 12.0}, "completion_words": {"median": 1.5}},
+            "axes": [
+                {"name": "team", "values": [{"value": "ops", "asked": 0.5, "found": 0.4}]}
+            ],
+        },
     }  # fmt: skip
     model = {"name": "small", "digest": "m" * 12, "path": "/models/small"}
     losses: list[dict] = [{"step": s, "epoch": s / 10, "loss": 3 / s} for s in range(1, 11)]
@@ -181,6 +190,19 @@ def test_a_better_run_is_reported_with_its_evidence(write):
     assert (tuned["control"], control["control"]) == ("small_control", "")
     assert (tuned["train_seconds"], control["train_seconds"]) == ("20.0", "")
     assert control["epoch"] == ""
+
+
+def test_the_data_are_told_with_a_link_to_their_card(write):
+    page, text, _ = write(documents())
+    assert "100 records accepted of 110 made; refused: too short (10)." in text
+    assert "Licence: not stated." in text
+    assert "team: ops 40% (asked 50%)" in text
+    assert 'href="../card.html"' in page  # the test's manifest is above the report
+    given = documents()
+    given["plan"]["data"]["licence"] = "MIT"
+    given["data"] |= {"origin": {"dataset": "a <b>.jsonl", "model": None}}
+    page, text, _ = write(given)
+    assert "An existing dataset, a <b>.jsonl : 100 records. Licence: MIT." in text
 
 
 def test_a_worse_run_is_reported_as_worse(write):
@@ -285,7 +307,8 @@ def test_the_page_needs_nothing_else(write):
     assert page.lstrip().startswith("<!doctype html>")
     sources = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert [s for s in sources if not s.startswith("data:image/png;base64,")] == [
-        "../build/experiment_summary.md"
+        "../card.html",
+        "../build/experiment_summary.md",
     ]
     assert "http" not in page and "@import" not in page
 
@@ -619,3 +642,10 @@ def test_a_hundred_runs_make_a_page_of_a_few_megabytes(write, tmp_path):
     page, text, table = write(given)
     assert len(page) < 2_000_000 and len(table) == 101
     assert "8 of 404 rows" in text
+
+
+def test_an_example_shows_what_was_said_before_its_question():
+    history = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    row = {"prompt": "Which?", "history": history, "fields": {}}
+    shown = report._asked({"prompt": "{{ prompt }} Say it."}, row)
+    assert shown == "Hi.\n\nHello.\n\nWhich? Say it."

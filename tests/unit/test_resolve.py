@@ -283,3 +283,74 @@ def test_rows_that_one_run_is_trained_on_are_read_and_counted(project):
 def test_a_dataset_is_checked_however_its_path_is_written(project):
     (record,) = resolve._data(project.read(data__files=f"./{project.records}"))
     assert record["rows"] == 300
+
+
+# --- a data design ---------------------------------------------------------------------------
+
+COLOUR = {
+    "name": "colour",
+    "column_type": "sampler",
+    "sampler_type": "category",
+    "params": {"values": ["red", "green"]},
+}
+DESIGN = {
+    "tool": "data_designer",
+    "records": 4,
+    "design": {"columns": [COLOUR]},
+    "rows": {"prompt": "{{ colour }}", "completion": "x"},
+}
+
+
+def designed(project, **changes):
+    return project.read(data={**DESIGN, **changes})
+
+
+def test_the_data_tools_commands_are_recorded(project):
+    found = resolve.resolve_tools(designed(project), Journal())["adapters"]["data"]
+    assert found["status"] == "found"
+    used = found["program"]["used"]["command"]
+    assert found["program"]["data-designer"]["path"] == used
+
+
+def test_a_data_tool_whose_command_is_missing_is_a_prerequisite(project):
+    matrix = designed(project, command="none/data-designer")
+    found = resolve.resolve_tools(matrix, Journal())["adapters"]["data"]
+    assert (found["status"], found["fix"]) == ("missing", "correct the path")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"axes": ["color"]}, "data.axes[0]"),
+        ({"rows": {"prompt": "{{ color }}", "completion": "x"}}, "data.rows.prompt"),
+        ({"accept": {"scores": {"mark": 1}}}, "data.accept.scores"),
+        (
+            {"design": {"columns": [{**COLOUR, "params": {}}]}},
+            "data.design.columns[0].params.values",
+        ),
+    ],
+)
+def test_a_mistake_in_a_design_is_told_before_the_plan(project, changes, key):
+    with pytest.raises(LockgateError) as error:
+        resolve._check_columns(designed(project, **changes))
+    assert error.value.where == f"{project.source}: {key}"
+
+
+def test_a_group_of_the_evaluation_must_be_a_column(project):
+    with pytest.raises(LockgateError, match=r"evaluation.groups\[0\]"):
+        resolve._check_columns(project.read(data=DESIGN, evaluation__groups=["color"]))
+    resolve._check_columns(project.read(data=DESIGN, evaluation__groups=["colour"]))
+
+
+def test_a_vendors_unset_key_is_a_prerequisite(project, monkeypatch):
+    matrix = designed(project, endpoint={"provider": "openai", "model": "m"})
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    record = resolve._running(matrix)
+    assert record["status"] == "missing"
+    assert "OPENAI_API_KEY" in record["detail"]
+
+
+def test_an_unknown_vendor_is_a_prerequisite(project):
+    record = resolve._running(designed(project, endpoint={"provider": "opnai", "model": "m"}))
+    assert (record["status"], record["name"]) == ("missing", "opnai")
+    assert "'openai'" in record["fix"]

@@ -7,7 +7,9 @@ import pytest
 
 from lockgate import review
 from lockgate.cluster import Partition
+from lockgate.data import quality
 from lockgate.files import read_json, write_json, write_jsonl
+from lockgate.tools import Column
 from smoke_parts import ANSWERED, CONTROL, DATA, SMOKE, TUNED
 from tiny_model import make_tiny_model
 
@@ -33,10 +35,21 @@ def write(tmp_path, model):
         prompts=("one", "two and three"),
         epochs=2,
         partitions=(),
+        short=False,
     ):
-        write_json(tmp_path / "data.json", {**DATA, "pages": ["browser/index.html"]})
+        made = {**DATA, "records_to_make": 150} if short else DATA
+        write_json(tmp_path / "data.json", {**made, "pages": ["browser/index.html"]})
         rows = [{"id": str(n), "prompt": p, "completion": "ok"} for n, p in enumerate(prompts)]
         write_jsonl(tmp_path / "rows.jsonl", rows)
+        records = [{"text": row["prompt"]} for row in rows]
+        columns = [Column("text", "written", asked={"one": 1.0})]
+        told = {
+            "figures": quality.examine(records, rows, columns),
+            "suggestions": ["Texts are <alike>. Fix: data.design."],
+            "estimate": {"records_to_make": 150, "wanted": 100},
+            "difference": {"name": "001", "keys": [], "figures": []},
+        }
+        write_json(tmp_path / "examined.json", told)
         smoke = {**SMOKE, "shape": "shape", "longest": 40}
         write_json(tmp_path / "shape.json", smoke)
         write_json(tmp_path / "tiny_float32.json", {**ANSWERED, "model": "tiny"})
@@ -49,6 +62,7 @@ def write(tmp_path, model):
         out = tmp_path / "review.json", tmp_path / "review.html"
         review.write(
             tmp_path / "data.json",
+            tmp_path / "examined.json",
             tmp_path / "rows.jsonl",
             [tmp_path / "shape.json"],
             [tmp_path / "tiny_float32.json"],
@@ -79,6 +93,20 @@ def test_every_job_is_estimated_and_all_are_added_up(write):
         {"memory_mb": 4000, "minutes": 120},
         {"memory_mb": 4000, "minutes": 120},
     ]
+
+
+def test_the_page_tells_the_key_figures_of_the_data(write):
+    _, page = write()
+    assert "Texts are &lt;alike&gt;. Fix: data.design." in page
+    assert 'href="data/review.html"' in page and 'href="data/browser/index.html"' in page
+    assert "since preview 001" in page and "<b>2 of 2</b>" in page and "<b>150</b>" in page
+    assert "<b>50%</b>of text off what was asked" in page
+
+
+def test_records_that_will_be_refused_take_their_time_too(write):
+    (generate, *_), page = write(short=True)[0]["estimates"], write(short=True)[1]
+    assert generate["seconds"]["expected"] == 2 * 10 + 150 * 0.5
+    assert "150 are to be made to accept 100" in page
 
 
 def test_a_job_asks_for_what_was_measured_where_nothing_is_given(write):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.config.data import Rows
 from lockgate.decision import control_of
 from lockgate.errors import LockgateError
 
@@ -75,6 +76,16 @@ def test_a_system_prompt_may_vary_and_each_has_its_control(project):
         trained = spanned.documents[f"train/tiny_system-prompt-{name}"]["config"]
         assert trained["system_prompt"] == prompt
     assert "system_prompt" not in spanned.runs["tiny_system-prompt-none"].parameters
+
+
+def test_a_completion_of_preference_pairs_does_not_vary(project, refused):
+    pairs = {"prompt": "{{ a }}", "chosen": "{{ sum }}", "rejected": "{{ b }}"}
+    variables = {"data.rows.completion": ["{{ completion }}", "It is {{ completion }}"]}
+    said = refused(data__rows=pairs, training__variables=variables)
+    assert said.startswith("training.variables.data.rows.completion[0]: the rows are preference p")
+    prompts = {"data.rows.prompt": ["{{ prompt }}", "What is {{ prompt }}"]}
+    for rows in (pairs, {"messages": "talk"}):
+        assert len(project.read(data__rows=rows, training__variables=prompts).runs) == 4
 
 
 def test_a_task_has_its_own_system_prompt(project):
@@ -205,7 +216,8 @@ def test_the_dataset_to_train_on_may_vary_and_counts_as_a_file(project, refused)
     assert document["train_files"] == "more.jsonl" and list(document["input_files"]) == [
         "more.jsonl"
     ]
-    assert document["projection"] == project.original["data"]["rows"]
+    templates = project.original["data"]["rows"]
+    assert {**dict.fromkeys(Rows.model_fields), **templates} == document["projection"]
     Path("more.jsonl").write_text('{"a": 2, "b": 2, "sum": 4}\n')
     assert project.read(training__variables=variables).documents[f"train/{name}"] != document
     told = refused(training__variables={"data.train_files": ["gone.jsonl"]})

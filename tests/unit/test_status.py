@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from lockgate import cli, files, status
+from lockgate.data.progress import Progress
 from standing import Standing, sleeper
 
 TRAIN, EVAL = "train/tiny_epochs-1", "eval/tiny_epochs-1"
@@ -182,6 +183,22 @@ def test_a_local_training_tells_its_progress(started, process, capsys):
     assert re.search(
         rf"{NAME} +running +pid \d+ +\S+ +30/120 25% +3 min +0/2", started.text(capsys)
     )
+
+
+def test_a_shard_tells_its_accepted_records(started, process, capsys):
+    (started.results / "data/shards/0.json").unlink()
+    owner = started.begin("generate/0", pid=process("generate_data.py").pid, ago=-1)
+    folder = started.results / "data/shards/0"
+    shard = Progress(folder, 66)
+    shard.judged(10, 20)
+    shard.told(26)
+    told = files.read_json(folder / "progress.json")
+    assert started.tell()["jobs"][-1]["progress"] is None  # an earlier attempt's
+    files.write_json(folder / "progress.json", told | {"updated": told["updated"] + 5})
+    job = started.tell()["jobs"][-1]
+    assert (job["name"], job["state"], job["pid"]) == ("generate/0", "running", owner["pid"])
+    assert (job["progress"]["step"], job["progress"]["steps"]) == (13, 66)
+    assert re.search(r"generate/0 .* 13/66 20%", started.text(capsys))
 
 
 def test_progress_of_an_earlier_attempt_is_not_told(started, process):
@@ -501,7 +518,7 @@ def test_a_chain_is_told_by_its_stages(chain, process, capsys):
     assert {run["state"] for run in chain.tell()["runs"]} == {"done"}
     assert chain.phases()["stages"] == ("done", len(names), len(names))
     # the training again: what rests on it is to run again
-    training = next(name for name in names if chain.works[f"stage/{name}"].trainer)
+    training = next(name for name in names if chain.works[f"stage/{name}"].teller)
     chain.works[f"stage/{training}"].out.unlink()
     chain.begin(f"stage/{training}", pid=process().pid, ago=-1)
     below = Path("0123456789ab", "checkpoint_lora", "work", "run")

@@ -1,7 +1,7 @@
 """
 The experiment, read once: its files, its gates, and what the rules have in common.
 
-Needs the configuration; makes nothing. All logic is in scripts/lockgate/pipeline.py.
+Needs the configuration; makes nothing. All logic is in scripts/lockgate/pipeline/.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 SCRIPTS = Path(workflow.basedir).parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from lockgate import pipeline
+from lockgate import gates, pipeline
 from lockgate.attempts import warning_seconds
 from lockgate.margins import placement
 
@@ -38,6 +38,9 @@ PIPELINE = pipeline.read(
 RESULTS = PIPELINE.results
 EXPERIMENT = PIPELINE.config.experiment.name
 RESOURCES = PIPELINE.resources
+
+if workflow.is_main_process:
+    os.environ[gates.CALL] = gates.again(sys.argv[1:], SOURCE)  # for the jobs' pages
 
 # This environment's Python and this checkout's code, wherever Snakemake was started from and
 # whatever else is installed.

@@ -1,7 +1,8 @@
 """
 Phase generate: the full data, in shards, then one set of splits.
 
-Needs the gate `preview`; writes the training, validation and test rows and the data card.
+Needs the gate `preview`; writes the records, the training,
+validation and test rows (JSON Lines and Parquet) and the data card.
 Finished records are kept in a directory keyed by the design's digest.
 """
 
@@ -33,6 +34,7 @@ rule generate:
 rule assemble:
     input:
         spec=rules.build_data.output.spec,
+        design=rules.build_data.output.design,
         shards=expand(
             rules.generate.output.shard, shard=range(PIPELINE.config.data.shards)
         ),
@@ -40,7 +42,11 @@ rule assemble:
         train=f"{RESULTS}/data/train.jsonl",
         validation=f"{RESULTS}/data/validation.jsonl",
         test=f"{RESULTS}/data/test.jsonl",
-        card=f"{RESULTS}/data/card.md",
+        records=f"{RESULTS}/data/records.jsonl",
+        tables=expand(
+            f"{RESULTS}/data/{{part}}.parquet",
+            part=["train", "validation", "test", "records"],
+        ),
         manifest=f"{RESULTS}/data/manifest.json",
     log:
         f"{RESULTS}/logs/assemble.log",
@@ -51,3 +57,21 @@ rule assemble:
         experiment=PIPELINE.config.experiment.name,
     script:
         "../../scripts/assemble_data.py"
+
+
+rule card:
+    input:
+        manifest=rules.assemble.output.manifest,
+    output:
+        card=f"{RESULTS}/data/card.md",
+        page=f"{RESULTS}/data/card.html",
+    log:
+        f"{RESULTS}/logs/card.log",
+    localrule: True
+    conda:
+        "../envs/lockgate.yaml"
+    params:
+        question=PIPELINE.config.experiment.question,
+        licence=PIPELINE.config.data.licence,
+    script:
+        "../../scripts/write_card.py"

@@ -1,8 +1,9 @@
 """
 Phase learn: what the step catalogs and the data tool offer, and what earlier runs took.
 
-Needs the configuration; writes the catalog, the data tool's schemas and the prior runs of
-other experiments (never this one's: its own results must not change its plan).
+Needs the configuration; writes the catalog, the data tool's schemas (by themselves, and within
+that of the configuration, for editors) and the prior runs of other experiments (never this
+one's: its own results must not change its plan).
 """
 
 

@@ -1,8 +1,9 @@
 """
 Phase preview: sample records to read, and speed and memory measured on each shape and model.
 
-Needs the validated builds; writes the sample records and their page, one training a shape and
-one evaluation a model, and the review for approval at the gate `preview`.
+Needs the validated builds; writes the sample records and the page on the data, one training a
+shape and one evaluation a model, and the review for approval at the gate `preview`. Each preview
+of the data is also kept in preview/data/iterations, which is no output: Snakemake would empty it.
 """
 
 
@@ -14,7 +15,10 @@ rule preview_data:
         models=PIPELINE.served_models,
     output:
         summary=f"{RESULTS}/preview/data/summary.json",
-        records=f"{RESULTS}/preview/data/rows.jsonl",
+        rows=f"{RESULTS}/preview/data/rows.jsonl",
+        records=f"{RESULTS}/preview/data/records.jsonl",
+        review=f"{RESULTS}/preview/data/review.json",
+        html=f"{RESULTS}/preview/data/review.html",
     log:
         f"{RESULTS}/logs/preview/data.log",
     conda:
@@ -29,7 +33,7 @@ rule preview_data:
         'exec python "$SCRIPTS"/preview_data.py --spec {input.spec:q} --design {input.design:q} '
         "--models {input.models:q} --records {params.records:q} --ledger {params.ledger:q} "
         "--threads {threads} --attempt {resources.attempt} "
-        "--summary {output.summary:q} --rows {output.records:q} > {log:q} 2>&1"
+        "--summary {output.summary:q} --rows {output.rows:q} > {log:q} 2>&1"
 
 
 rule preview_train:
@@ -37,7 +41,7 @@ rule preview_train:
         spec=f"{RESULTS}/build/smoke/{{shape}}.yaml",
         valid=f"{RESULTS}/validate/smoke/{{shape}}.json",
         model=lambda wildcards: PIPELINE.smoke_model(wildcards.shape),
-        rows=rules.preview_data.output.records,
+        rows=rules.preview_data.output.rows,
     output:
         measured=f"{RESULTS}/preview/train/{{shape}}.json",
     log:
@@ -62,7 +66,7 @@ rule preview_eval:
         valid=f"{RESULTS}/validate/eval/{{run}}.json",
         trained=lambda wildcards: PIPELINE.evaluated_shapes(wildcards.run),
         model=lambda wildcards: PIPELINE.evaluated_model(wildcards.run),
-        rows=rules.preview_data.output.records,
+        rows=rules.preview_data.output.rows,
     output:
         measured=f"{RESULTS}/preview/eval/{{run}}.json",
     log:
@@ -83,7 +87,8 @@ rule preview_eval:
 rule review:
     input:
         data=rules.preview_data.output.summary,
-        rows=rules.preview_data.output.records,
+        examined=rules.preview_data.output.review,
+        rows=rules.preview_data.output.rows,
         models=PIPELINE.trained_models,
         train=expand(rules.preview_train.output.measured, shape=PIPELINE.shapes),
         eval=expand(rules.preview_eval.output.measured, run=PIPELINE.evaluations),

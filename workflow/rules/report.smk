@@ -10,6 +10,7 @@ rule report:
         plan=rules.plan.output.plan,
         review=rules.review.output.review,
         data=rules.assemble.output.manifest,
+        card=rules.card.output.page,
         summary=rules.build_summary.output.summary,
         rows=[rules.assemble.output.test, rules.assemble.output.validation],
         manifests=expand(f"{RESULTS}/train/{{run}}/manifest.json", run=PIPELINE.runs),

@@ -106,7 +106,9 @@ class Accept(Section):
     """Which records of a design count; more are made for those that do not."""
 
     valid: bool = Field(
-        default=True, description="Refuse records that a validator column finds invalid."
+        default=True,
+        description="Refuse records that a validator column finds invalid, or whose structured "
+        "value does not fit its schema.",
     )
     complete: bool = Field(
         default=True,
@@ -152,6 +154,11 @@ class Data(Section):
     """Records to design or to read, and the rows they become."""
 
     tool: str = Field(description="Name of the data tool.")
+    command: str | None = Field(
+        default=None,
+        description="Path of the data tool's command (none: in this environment, in `.venv/bin`, "
+        "or on PATH).",
+    )
     records: int | None = Field(
         default=None, ge=1, description="How many records to generate (none: all that exist)."
     )
@@ -164,7 +171,8 @@ class Data(Section):
     files: str | None = Field(
         default=None,
         description="An existing dataset: JSON Lines (one object a line), `.json`, `.csv`, `.tsv` "
-        "or `.parquet`.",
+        "or `.parquet`; on the Hub `hf://datasets/OWNER/NAME@COMMIT/path/in/it.jsonl`, where "
+        "COMMIT is the whole commit (40 digits).",
     )
     endpoint: Endpoint | None = Field(
         default=None, description="The language model that writes the records' text."
@@ -196,7 +204,7 @@ class Data(Section):
     group: str | None = Field(
         default=None,
         description="Field whose equal values keep rows in one split, like the document that a "
-        "question is about.",
+        "question is about; a row whose value is null has no group.",
     )
     licence: str | None = Field(
         default=None,

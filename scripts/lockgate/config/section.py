@@ -30,6 +30,8 @@ def _address(value: str) -> str:
         good = False
     if not good:
         raise ValueError("an address begins with http:// or https://, a host, and maybe a port")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address has no user or key in it: name its variable in api_key_env")
     return value
 
 

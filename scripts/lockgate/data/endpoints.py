@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import tools
+from lockgate.errors import LockgateError
 
 
 @contextmanager
@@ -25,10 +26,34 @@ def serving(
     asked = spec["endpoint"]
     if asked is None:
         yield None
-    elif asked["url"]:
-        yield tools.Endpoint(asked["url"], asked["model"], asked["api_key_env"])
+    elif not asked["server"]:
+        yield running(spec)
     else:
         server = tools.get("server", asked["server"], "data.endpoint.server")
         source = Path(manifests[asked["model"]]["source_file"])
-        with server.serve(source, asked["model"], threads, log) as running:
-            yield running
+        with server.serve(source, asked["model"], threads, log) as served:
+            yield served
+
+
+def running(data: dict[str, Any]) -> tools.Endpoint:
+    """An endpoint that is not embedded: at its address, or by a name that the data tool knows.
+
+    Args:
+        data: the section, or the built data document.
+
+    Raises:
+        LockgateError: if the tool knows no such name.
+    """
+    asked = data["endpoint"]
+    if asked["url"]:
+        return tools.Endpoint(asked["url"], asked["model"], asked["api_key_env"])
+    adapter = tools.get("data", data["tool"], "data.tool")
+    if not hasattr(adapter, "endpoint"):
+        key = "provider" if asked["provider"] else "gateway"
+        raise LockgateError(
+            f"the data tool '{data['tool']}' knows no endpoints by name",
+            where=f"data.endpoint.{key}",
+            hint="give the endpoint's url",
+        )
+    found: tools.Endpoint = adapter.endpoint(data)
+    return found

@@ -7,26 +7,37 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.config.data import Data, Splits
+from lockgate.data import hub
 from lockgate.data import records as reading
-from lockgate.data.projection import check_system, own_rows, project
-from lockgate.data.splits import duplicates, near_duplicates, split
+from lockgate.data.projection import own_rows, project
+from lockgate.data.splits import duplicates, labels, near_duplicates, split
+from lockgate.data.systems import check_records
 from lockgate.errors import LockgateError
 from lockgate.files import file_digest
+from lockgate.prompts import asked_text
 from lockgate.scoring import check_targets
 
 
-def own_splits(section: Data, path: Path, source: str) -> Data:
+def own_splits(section: Data, root: Path, source: str) -> Data:
     """The data section with the shares that the file itself made, where it made splits.
 
     Args:
         section: of the configuration.
-        path: its file.
+        root: the directory that relative paths start from.
         source: the configuration's file, for messages.
 
     Raises:
-        LockgateError: if the section asks for other splits, or for a part of the records.
+        LockgateError: if the section asks for other splits, or for a part of the records; if the
+            file is on the Hub and cannot be fetched.
     """
-    if path.suffix.lower() != ".json" or not path.is_file():
+    if Path(str(section.files)).suffix.lower() != ".json":
+        return section
+    try:
+        path = hub.local(str(section.files), root)
+    except LockgateError as error:
+        where = f"{source}: {error.where}"
+        raise LockgateError(error.what, where=where, hint=error.hint) from None
+    if not path.is_file():
         return section
     sizes = reading.own_splits(reading.read(path))
     if sizes is None:
@@ -79,9 +90,11 @@ def inspect_file(
             hint="lower data.records, or leave it out to use all",
         )
     rows = project(records, templates, f"data.files {path}")
-    check_system(records, templates, path, system_prompts, source)
+    check_records(records, templates, path, system_prompts, source)
     used = rows[:wanted]
-    splits = split(used, section.splits.model_dump(), section.seed, section.similarity)
+    alike = labels(used, section.similarity)
+    shares = section.splits.model_dump()
+    splits = split(used, shares, section.seed, section.similarity, section.group, alike)
     for run in own:
         made = own_rows(run, splits, source)
         try:
@@ -94,8 +107,8 @@ def inspect_file(
         "rows": len(rows),
         "fields": sorted({str(key) for row in used for key in row["fields"]}),
         "sha256": file_digest(path),
-        "characters": sum(len(row["prompt"] + row["completion"]) for row in used),
+        "characters": sum(len(asked_text(row) + row["completion"]) for row in used),
         "splits": {name: len(splits[name]) for name in reading.NAMES},
         "duplicates": duplicates(used),
-        "near_duplicates": near_duplicates(used, section.similarity),
+        "near_duplicates": near_duplicates(used, alike),
     }

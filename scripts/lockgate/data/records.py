@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lockgate.data import hub
 from lockgate.errors import LockgateError
 from lockgate.files import read_jsonl, read_text
 
@@ -29,13 +30,27 @@ def read(path: Path | str, where: str = "data.files") -> list[dict[str, Any]]:
     file are texts.
 
     Args:
-        path: the file.
+        path: the file, which may be on the Hub, see `lockgate.data.hub`.
         where: configuration key that names it, for messages.
 
     Raises:
         LockgateError: naming the file, and the line or record that is broken.
     """
-    suffix = Path(path).suffix.lower()
+    found = _read(hub.local(path) if isinstance(path, str) else path, where)
+    for number, record in enumerate(found, 1):
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise LockgateError(
+                f"record {number} has half of a character (an escape like \\ud83d alone)",
+                where=str(path),
+                hint="mend the text, or take the record out",
+            ) from None
+    return found
+
+
+def _read(path: Path, where: str) -> list[dict[str, Any]]:
+    suffix = path.suffix.lower()
     if suffix == ".json":
         return _json(path, where)
     if suffix in (".csv", ".tsv"):

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain
-from os.path import commonprefix
+from itertools import chain, count
 from typing import Any
+
+from lockgate.data import jaccard
 
 SHORT = 8
 """Prompts of fewer words are compared as a whole: in `What is 2 + 3?` each word counts."""
 
-_RUN = 3  # words in one piece of what is compared
-_PAIRS = 200_000  # compared at once; bounds the memory
-_ROUNDING = 1e-9
+# Thai to Burmese, Khmer, Chinese and Japanese; Korean has spaces
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3040-\u30ff\u3400-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 
 
 def normal(text: str) -> str:
     """A text without case and spacing."""
     return " ".join(text.lower().split())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text; of scripts without spaces between words, each character is one."""
+    return text.split() if text.isascii() else _WORD.findall(text)
 
 
 def groups(texts: list[str], similarity: float) -> list[int]:
@@ -26,7 +37,11 @@ def groups(texts: list[str], similarity: float) -> list[int]:
     Two texts are alike where they are equal without case and spacing, or where the Jaccard
     similarity of their sets of three-word runs is at least `similarity`; a group is everything
     that a chain of alike texts connects. Words that all texts begin or end with, as a template's
-    do, are left out first. The result is exact: every alike pair is found, nothing is drawn.
+    do, are left out first.
+
+    No pair counts as alike that is not. Every alike pair is found, unless very many texts share
+    their rare pieces, as 100,000 rows of a template with few values in it may: then MinHash draws
+    (the same each time) which pairs to compare, see `lockgate.data.jaccard.groups`.
 
     Args:
         texts: the prompts.
@@ -36,96 +51,51 @@ def groups(texts: list[str], similarity: float) -> list[int]:
     own = [places.setdefault(normal(text), len(places)) for text in texts]
     labels: Any = range(len(places))
     if similarity < 1 and len(places) > 1:
-        labels = _alike(_without_shared([text.split() for text in places]), similarity)
+        labels = _alike(list(places), similarity)
     first: dict[int, int] = {}
     return [first.setdefault(int(labels[place]), at) for at, place in enumerate(own)]
 
 
-def _without_shared(texts: list[list[str]]) -> list[list[str]]:
-    """The texts without the words that all of them begin, and then end, with."""
-    start = len(commonprefix(texts))
-    texts = [words[start:] for words in texts]
-    end = len(commonprefix([words[::-1] for words in texts]))
-    return [words[: len(words) - end] for words in texts]
-
-
-def _alike(texts: list[list[str]], similarity: float) -> Any:
-    """A label for each text; alike ones have the same.
-
-    Two sets of this similarity share a piece among the rarest of each: of n pieces, among the
-    n - ceil(similarity * n) + 1 rarest. Only texts that do are compared, so that what a template
-    repeats in every row costs nothing.
-    """
+def _alike(texts: list[str], similarity: float) -> Any:
+    """A label for each of some different texts; alike ones have the same."""
     import numpy as np
-    from scipy import sparse
 
     labels = np.arange(len(texts))
-    longer = [at for at, words in enumerate(texts) if len(words) >= SHORT]
+    number, row = _numbered(texts)
+    lengths = np.bincount(row, minlength=len(texts))
+    longer = np.flatnonzero(lengths >= SHORT)
     if len(longer) < 2:
         return labels
-    row, piece = _pieces([texts[at] for at in longer])
-    ones = np.ones(len(row), dtype=np.int32)
-    sets = sparse.csr_array((ones, (row, piece)), shape=(len(longer), int(piece.max()) + 1))
-    sizes, common = np.bincount(row), np.bincount(piece)
-    order = np.lexsort((piece, common[piece], row))
-    row, piece = row[order], piece[order]
-    rank = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    needed = np.ceil(similarity * sizes - _ROUNDING).astype(int)
-    rare = (rank <= (sizes - needed)[row]) & (common[piece] > 1)
-    group = np.arange(len(longer))
-
-    def compare(first: Any, second: Any) -> Any:
-        """The groups, with those of the pairs that are alike made one."""
-        shared = np.asarray(sets[first].multiply(sets[second]).sum(axis=1)).ravel()
-        union = sizes[first] + sizes[second] - shared
-        good = shared >= similarity * union - _ROUNDING
-        edges = (np.ones(good.sum()), (group[first[good]], group[second[good]]))
-        graph = sparse.coo_array(edges, shape=(len(group), len(group)))
-        return sparse.csgraph.connected_components(graph, directed=False)[1][group]
-
-    waiting: list[Any] = []
-    held = 0
-    for pairs in chain(_pairs(row[rare], piece[rare]), (None,)):
-        if pairs is not None:
-            low, high = np.sort(sizes[pairs], axis=0)
-            fitting = (low >= similarity * high - _ROUNDING) & (group[pairs[0]] != group[pairs[1]])
-            waiting.append(pairs[:, fitting])
-            held += int(fitting.sum())
-        if held and (pairs is None or held >= _PAIRS):
-            first, second = np.concatenate(waiting, axis=1)
-            for start in range(0, held, _PAIRS):
-                part = slice(start, start + _PAIRS)
-                group = compare(first[part], second[part])
-            waiting, held = [], 0
-    labels[longer] = np.array(longer)[np.unique(group, return_index=True)[1]][group]
+    kept = lengths[row] >= SHORT
+    place = np.repeat(np.arange(len(longer)), lengths[longer])
+    group = jaccard.groups(number[kept], place, similarity)
+    labels[longer] = longer[np.unique(group, return_index=True)[1]][group]
     return labels
 
 
-def _pieces(texts: list[list[str]]) -> tuple[Any, Any]:
-    """Number of the text and of the run of words, for each different run of each text."""
+def _numbered(texts: list[str]) -> tuple[Any, Any]:
+    """Number of each word and of its text, without what all texts begin, and then end, with."""
     import numpy as np
 
-    known: dict[str, int] = {}
-    words = np.fromiter((known.setdefault(w, len(known)) for text in texts for w in text), int)
-    row = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
-    piece = words
-    for step in range(1, _RUN):
-        piece = np.unique(piece[:-1] * len(known) + words[step:], return_inverse=True)[1]
-    within = row[: 1 - _RUN] == row[_RUN - 1 :]
-    count = int(piece.max()) + 1
-    different = np.unique(row[: 1 - _RUN][within] * count + piece[within])
-    return different // count, different % count
+    known: defaultdict[str, int] = defaultdict(count().__next__)
+    lengths: list[int] = []
 
+    def said() -> Iterator[list[str]]:
+        for text in texts:
+            own = words(text)
+            lengths.append(len(own))
+            yield own
 
-def _pairs(row: Any, piece: Any) -> Iterator[Any]:
-    """Pairs of texts that share a piece, as arrays of two rows; short lists of texts first."""
-    import numpy as np
-
-    order = np.lexsort((row, piece))
-    row, piece = row[order], piece[order]
-    starts = np.flatnonzero(np.diff(piece, prepend=-1))
-    lengths = np.diff(starts, append=len(piece))
-    for length in np.unique(lengths[lengths > 1]):
-        lists = row[starts[lengths == length][:, None] + np.arange(length)]
-        for apart in range(1, length):
-            yield np.stack((lists[:, :-apart].ravel(), lists[:, apart:].ravel()))
+    number = np.fromiter(map(known.__getitem__, chain.from_iterable(said())), np.int64)
+    size = np.array(lengths)
+    end = np.cumsum(size)
+    start, left = end - size, size.min()
+    first = last = 0
+    while first < left and (number[start + first] == number[start[0] + first]).all():
+        first += 1
+    while last < left - first and (number[end - 1 - last] == number[end[0] - 1 - last]).all():
+        last += 1
+    row = np.repeat(np.arange(len(texts)), size)
+    place = np.arange(len(number))
+    kept = (place >= (start + first)[row]) & (place < (end - last)[row])
+    return number[kept], row[kept]

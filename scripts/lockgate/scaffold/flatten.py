@@ -217,9 +217,11 @@ def _rename(found: _Found, program: Path) -> None:
             is renamed: it would be taken for it.
     """
     taken: dict[str, Any] = {}
-    for imported_as in sorted(found.imports):
-        name = imported_as[2] or imported_as[1].partition(".")[0]
-        if taken.setdefault(name, imported_as) != imported_as:
+    for source, member, alias in sorted(found.imports):
+        name = alias or member.partition(".")[0]
+        # `import a` and `import a.b` both mean the package `a`
+        meant = (source, member if source or alias else name)
+        if taken.setdefault(name, meant) != meant:
             raise LockgateError(
                 f"two modules mean different things by '{name}'", where=program.name
             )

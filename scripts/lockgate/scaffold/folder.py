@@ -12,13 +12,13 @@ import yaml
 from lockgate import decision, margins, pages, tools
 from lockgate.allocation import Estimates
 from lockgate.errors import LockgateError
+from lockgate.handover import Handover, PlainRun
 from lockgate.matrix import Matrix
 from lockgate.models import adapter_base
 from lockgate.runs import Run
 from lockgate.scaffold import facts, rows
 from lockgate.scaffold.contents import Contents
 from lockgate.scaffold.flatten import flatten
-from lockgate.tools import Handover, PlainRun
 
 _PROGRAMS = Path(__file__).parent / "programs"
 

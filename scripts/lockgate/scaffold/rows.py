@@ -13,6 +13,8 @@ from lockgate.runs import Run
 
 SPLITS = ("train", "validation", "test")
 
+_KEPT = ("records", "accept", "rows", "splits", "seed", "similarity", "group")
+
 
 def place(run: Run) -> str:
     """Directory of a run's rows in the folder."""
@@ -41,7 +43,9 @@ def find(experiment: Matrix) -> dict[str, list[dict[str, Any]]] | None:
     with tempfile.TemporaryDirectory() as work:  # no more than reading a file
         records = adapter.generate(design, {**document, "shards": 1}, 0, None, Path(work))
     found = projection.project(records, document["rows"], document["files"])
-    return splits.split(found, document["splits"], document["seed"], document["similarity"])
+    return splits.split(
+        found, document["splits"], document["seed"], document["similarity"], document["group"]
+    )
 
 
 def write(
@@ -83,7 +87,11 @@ def train_files(runs: list[Run]) -> dict[str, str]:
 
 
 def recipe(experiment: Matrix, runs: list[Run]) -> dict[str, Any]:
-    """What the program `make_rows` needs to make the same rows of the records."""
+    """What the program `make_rows` needs to take the same records, and make the same rows of them.
+
+    Raises:
+        LockgateError: if the user's design script does not say what its columns are.
+    """
     document, places = experiment.documents["data/data"], train_files(runs)
     folders = {}
     for run in runs:
@@ -91,5 +99,12 @@ def recipe(experiment: Matrix, runs: list[Run]) -> dict[str, Any]:
             own = documents.own_rows(run, experiment.config)
             file = places[run.train_files] if run.train_files is not None else None
             folders[place(run)] = {**own, "train_files": file}
-    kept = {key: document[key] for key in ("rows", "splits", "seed", "similarity")}
-    return {**kept, "folders": folders}
+    adapter = tools.get("data", document["tool"], experiment.source)
+    design = experiment.config.results / "build" / "data" / adapter.design_name
+    columns = [
+        {key: getattr(column, key) for key in ("name", "role", "passed", "scores", "schema")}
+        for column in adapter.describe(design, document)
+    ]
+    prompts = list(dict.fromkeys(run.system_prompt for run in runs))
+    kept = {key: document[key] for key in _KEPT}
+    return {**kept, "columns": columns, "system_prompts": prompts, "folders": folders}

@@ -75,10 +75,10 @@ def make_data(config: Path, step: Path, tool: str) -> None:
                 records = adapter.generate(design, document, 0, running, work)
             records = _first(records, settings.limit)
             rows = _rows(records, settings, settings.files or str(config))
-            parts = {"rows": rows}
+            parts, alike = {"rows": rows}, splits.labels(rows, settings.similarity)
             if settings.splits:
-                shares, alike = settings.splits.model_dump(), settings.similarity
-                parts = splits.split(rows, shares, settings.seed, alike)
+                shares, near = settings.splits.model_dump(), settings.similarity
+                parts = splits.split(rows, shares, settings.seed, near, settings.group, alike)
         for name, part in parts.items():
             files.write_jsonl(out / f"{name}.jsonl", [row["row"] for row in part])
         made = {name: len(part) for name, part in parts.items()}
@@ -87,7 +87,7 @@ def make_data(config: Path, step: Path, tool: str) -> None:
             "versions": adapter.versions(),
             "records": len(rows),
             "duplicates": splits.duplicates(rows),
-            "near_duplicates": splits.near_duplicates(rows, settings.similarity),
+            "near_duplicates": splits.near_duplicates(rows, alike),
         }
         seconds = round(time.time() - started, 2)
         files.write_json(out / "data.json", {**report, "rows": made, "seconds": seconds})
@@ -102,12 +102,12 @@ def train(config: Path, step: Path, tool: str, method: str) -> None:
     sources = [settings.model, settings.train, settings.validation]
     out = output(settings.output, sources, config)
     work = out / "work"
-    rows, system = conversations.single_turns(
+    rows, system = conversations.read_turns(
         settings.train, f"{config}: train", settings.system_prompt, settings.limit
     )
-    held_out: list[dict[str, str]] = []
+    held_out: list[dict[str, Any]] = []
     if settings.validation:
-        held_out, own = conversations.single_turns(
+        held_out, own = conversations.read_turns(
             settings.validation, f"{config}: validation", settings.system_prompt, settings.limit
         )
         if own != system:
@@ -151,7 +151,7 @@ def evaluate(config: Path, step: Path, tool: str) -> None:
     settings = read(config, step, EvalSettings)
     adapter = tools.get("evaluation", tool, str(config))
     out = output(settings.output, [settings.model, settings.base, settings.rows], config)
-    rows, system = conversations.single_turns(
+    rows, system = conversations.read_turns(
         settings.rows, f"{config}: rows", settings.system_prompt, settings.limit
     )
     trained = Path(settings.model).expanduser()
@@ -261,26 +261,31 @@ def _first(records: list[dict[str, Any]], limit: int | None) -> list[dict[str, A
 
 
 def _rows(records: list[dict[str, Any]], settings: DataSettings, where: str) -> list[Any]:
-    """For each record its `row`, in the form of a chat, and its `prompt`, which splits go by."""
+    """For each record its `row`, a chat or a preference pair, and its `prompt` for the splits."""
     made = [{key: value for key, value in one.items() if key != SPLIT} for one in records]
     if settings.rows:
-        made = [
-            {
-                "id": row["id"],
-                "messages": [
-                    {"role": "user", "content": row["prompt"]},
-                    {"role": "assistant", "content": row["completion"]},
-                ],
-            }
-            for row in projection.project(made, settings.rows.model_dump(), where)
-        ]
+        rows = projection.project(made, settings.rows.model_dump(), where)
+        made = [_kept(row) for row in rows]
     found = []
     for number, (row, record) in enumerate(zip(made, records, strict=True), 1):
-        before = conversations.messages(row, f"{where}: record {number}")[:-1]
-        prompt = "\n\n".join(one["content"] for one in before)
+        if "chosen" in row and settings.rows:
+            prompt = row["prompt"]
+        else:
+            before = conversations.messages(row, f"{where}: record {number}")[:-1]
+            prompt = "\n\n".join(one["content"] for one in before)
         split = {"split": record[SPLIT]} if SPLIT in record else {}
-        found.append({"row": row, "prompt": prompt, **split})
+        fields = {key: value for key, value in record.items() if key != SPLIT}
+        found.append({"row": row, "prompt": prompt, "fields": fields, **split})
     return found
+
+
+def _kept(row: dict[str, Any]) -> dict[str, Any]:
+    """What a step writes of a row: a preference pair, or a chat."""
+    if "chosen" in row:
+        return {key: row[key] for key in ("id", "prompt", "chosen", "rejected")}
+    said = zip(("user", "assistant"), (row["prompt"], row["completion"]), strict=True)
+    chat = [{"role": role, "content": text} for role, text in said]
+    return {"id": row["id"], "messages": row.get("messages", chat)}
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class DataSettings(Section):
     rows: Rows | None = None
     splits: Splits | None = None
     similarity: Number = Field(default=0.8, ge=0.5, le=1)
+    group: str | None = None
     seed: int = Field(default=0, ge=0)
 
 

@@ -1,4 +1,8 @@
-"""Chat rows: `messages`, a `prompt` and its `completion`, or an `input` and its `output`."""
+"""Chat rows: `messages`, a `prompt` and its `completion`, or an `input` and its `output`.
+
+A conversation of several turns is a row as well: its last answer is learned, and what was said
+before its last question is the row's `history`.
+"""
 
 from __future__ import annotations
 
@@ -50,27 +54,37 @@ def messages(row: dict[str, Any], where: str) -> list[dict[str, str]]:
     """
     pair = next((pair for pair in _PAIRS if all(key in row for key in pair)), None)
     if "messages" in row:
-        given = row["messages"]
-        if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
-            raise LockgateError("'messages' is not a list of messages", where=where, hint=_FORM)
-        found = [{"role": one.get("role"), "content": one.get("content")} for one in given]
-    elif pair == ("input", "output") and row.get("instruction"):
+        return conversation(row["messages"], where, "'messages'")
+    if pair == ("input", "output") and row.get("instruction"):
         raise LockgateError(
             "'input' has an 'instruction' beside it, which would be lost",
             where=where,
             hint="write both into one 'prompt'",
         )
-    elif pair:
-        found = [
-            {"role": role, "content": row[key]}
-            for role, key in zip(("user", "assistant"), pair, strict=True)
-        ]
-    else:
+    if not pair:
         raise LockgateError(
             f"neither 'messages' nor 'prompt' and 'completion' (it has: {', '.join(row)})",
             where=where,
             hint=_FORM,
         )
+    said = zip(("user", "assistant"), pair, strict=True)
+    return conversation([{"role": role, "content": row[key]} for role, key in said], where)
+
+
+def conversation(given: Any, where: str, name: str = "it") -> list[dict[str, str]]:
+    """Messages as plain texts; the last one is the assistant's answer.
+
+    Args:
+        given: a list of `role` and `content`, which is a text or a list of blocks of text.
+        where: for messages.
+        name: of what is given, for messages.
+
+    Raises:
+        LockgateError: if it is none, or nothing is left to learn.
+    """
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise LockgateError(f"{name} is not a list of messages", where=where, hint=_FORM)
+    found = [{"role": one.get("role"), "content": _text(one.get("content"))} for one in given]
     for number, one in enumerate(found, 1):
         if one["role"] not in ("system", "user", "assistant"):
             raise LockgateError(
@@ -91,10 +105,34 @@ def messages(row: dict[str, Any], where: str) -> list[dict[str, str]]:
     return found
 
 
-def single_turns(
+def turns(found: list[dict[str, str]], where: str) -> tuple[dict[str, Any], str | None]:
+    """`prompt`, `completion` and, where more was said before, `history`; and the system message.
+
+    Args:
+        found: of `messages` or `conversation`.
+        where: for messages.
+
+    Raises:
+        LockgateError: if user and assistant do not take turns.
+    """
+    system = found[0]["content"] if found[0]["role"] == "system" else None
+    said = found[system is not None :]
+    for number, one in enumerate(said):
+        if one["role"] != ("user", "assistant")[number % 2]:
+            raise LockgateError(
+                f"message {number + len(found) - len(said) + 1} is not the "
+                f"{('user', 'assistant')[number % 2]}'s: the user and the assistant take turns",
+                where=where,
+                hint="take the row out, or make one message of what one of them says in a row",
+            )
+    history = {"history": said[:-2]} if len(said) > 2 else {}
+    return {"prompt": said[-2]["content"], "completion": said[-1]["content"], **history}, system
+
+
+def read_turns(
     pattern: str, key: str, system_prompt: str | None, limit: int | None
-) -> tuple[list[dict[str, str]], str | None]:
-    """Rows of `id`, `prompt` and `completion`, and the system prompt that all of them share.
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Rows of `id`, `prompt`, `completion` and maybe `history`, and their common system prompt.
 
     Args:
         pattern: a file or glob of rows of any kind.
@@ -103,29 +141,39 @@ def single_turns(
         limit: take the first rows only.
 
     Raises:
-        LockgateError: naming file and line, where a row is not one question and its answer, or
-            has another system message than the rest.
+        LockgateError: naming file and line, where a row is no conversation that ends with an
+            answer, or has another system message than the rest.
     """
     return as_turns(read(pattern, key)[:limit], system_prompt)
 
 
 def as_turns(
     given: list[tuple[str, dict[str, Any]]], system_prompt: str | None
-) -> tuple[list[dict[str, str]], str | None]:
-    """Like `single_turns`, of rows that were read already, each with where it is."""
-    rows, shared = [], system_prompt
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Like `read_turns`, of rows that were read already, each with where it is."""
+    rows, found = [], []
     for number, (where, row) in enumerate(given):
-        found = messages(row, where)
-        own = found.pop(0)["content"] if found[0]["role"] == "system" else None
-        if [one["role"] for one in found] != ["user", "assistant"]:
-            raise LockgateError(
-                f"it has {len(found)} messages, not one question and its answer",
-                where=where,
-                hint="cut it into rows of one turn each, or use a step that takes whole "
-                "conversations",
-            )
-        if number == 0 and system_prompt is None:
-            shared = own
+        made, own = turns(messages(row, where), where)
+        rows.append({"id": str(row["id"]) if "id" in row else f"{number:06d}", **made})
+        found.append((where, own))
+    system = shared_system(found, system_prompt)
+    if len({row["id"] for row in rows}) < len(rows):  # a conversation's, say: not a row's own
+        rows = [{**row, "id": f"{number:06d}"} for number, row in enumerate(rows)]
+    return rows, system
+
+
+def shared_system(found: list[tuple[str, str | None]], system_prompt: str | None) -> str | None:
+    """The one system prompt of rows.
+
+    Args:
+        found: where each row is, and its own system message.
+        system_prompt: the configured one; None: that of the rows, if they have one.
+
+    Raises:
+        LockgateError: naming the first row that has another one.
+    """
+    shared = found[0][1] if found and system_prompt is None else system_prompt
+    for where, own in found:
         if own != shared and not (own is None and system_prompt is not None):
             raise LockgateError(
                 "its system message is not that of the other rows"
@@ -134,8 +182,12 @@ def as_turns(
                 where=where,
                 hint="use one system prompt, or one stage for each",
             )
-        name = str(row["id"]) if "id" in row else f"{number:06d}"
-        rows.append({"id": name, "prompt": found[0]["content"], "completion": found[1]["content"]})
-    if len({row["id"] for row in rows}) < len(rows):  # a conversation's, say: not a row's own
-        rows = [{**row, "id": f"{number:06d}"} for number, row in enumerate(rows)]
-    return rows, shared
+    return shared
+
+
+def _text(content: Any) -> Any:
+    """A list of blocks of text as one text; anything else as it is."""
+    if not isinstance(content, list) or not content:
+        return content
+    texts = [one.get("text") if isinstance(one, dict) else None for one in content]
+    return "".join(map(str, texts)) if all(isinstance(one, str) for one in texts) else content

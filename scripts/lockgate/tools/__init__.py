@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -25,11 +25,15 @@ from lockgate.launch import ALONE, World
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A running OpenAI-compatible endpoint; the key stays in its environment variable."""
+    """A running endpoint, OpenAI-compatible; the key stays in its environment variable.
+
+    `protocol` is another where the data tool knows a vendor that speaks it.
+    """
 
     url: str
     model: str
     api_key_env: str | None = None
+    protocol: str = "openai"
 
 
 @dataclass(frozen=True)
@@ -40,92 +44,19 @@ class Column:
         name: the field in a record.
         role: `sampled` (drawn at random), `seed` (of a seed dataset), `written` (text of a
             model's), `structured` (an object of a model's), `judge`, `validator` or `derived`.
-        asked: of a sampled category, the share that each value should have; else None.
-        within: the category that `asked` depends on: its shares are of all records all the same.
+        asked: of a sampled category, the share of all records that each value should have; else
+            None.
         passed: of a validator, the dotted path within its value to true or false.
         scores: of a judge, dotted path within its value to each score.
         schema: of a structured column, the JSON Schema of its value; else None.
-        needs: columns that it is made of.
     """
 
     name: str
     role: str
     asked: dict[str, float] | None = None
-    within: str | None = None
     passed: str = ""
     scores: dict[str, str] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
-    needs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PlainRun:
-    """A run in a folder that runs without Lockgate; each path starts at that folder.
-
-    Attributes:
-        name: of the run.
-        config: what `render` gave.
-        path: where the adapter puts its configuration.
-        data: directory of its rows, `train.jsonl`, `validation.jsonl` and `test.jsonl`.
-        out: directory of its results.
-        measured: for an evaluation, epochs with their weights' directory and their tasks' names;
-            a run that is not trained has one, without epoch and directory.
-        adapter: what is measured is an adapter, which is in `$ADAPTER`.
-    """
-
-    name: str
-    config: dict[str, Any]
-    path: str
-    data: str
-    out: str
-    measured: tuple[tuple[int | None, str | None, list[str]], ...] = ()
-    adapter: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """One command of a run in such a folder.
-
-    Attributes:
-        command: a line of shell: `"$PYTHON"` is Python, `"$MODEL"` the base model's directory.
-        result: the file that it writes last.
-        inputs: files that make it run again when they are newer.
-        checkpoints: of a training, the directory of each epoch's weights.
-    """
-
-    command: str
-    result: str
-    inputs: tuple[str, ...]
-    checkpoints: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Handover:
-    """A tool's part of such a folder: the text of each file, and each run's job by its name.
-
-    A trainer and an evaluator may have a method `scaffold(runs: list[PlainRun], root: Path)` that
-    gives it (`root` resolves relative paths in the configurations). Nothing in it imports
-    Lockgate, or names a path of this machine. An evaluation's result is a JSON file with `cells`:
-    `task`, `epoch`, `n`, `score`, and what `evaluate` returns. A data generator may have
-    `scaffold(data: dict[str, Any], root: Path)` for records that are not made yet: one job,
-    `data`, makes them of `data/<design_name>`, as JSON Lines; that file is the built design where
-    `files` has no other.
-    """
-
-    files: dict[str, str]
-    jobs: dict[str, Job]
-    imports: tuple[str, ...] = ()
-    """Modules that the tool imports without a word of it in `files`."""
-    setup: str = ""
-    """Lines of shell that make an environment of the tool's own; where there are any, its
-    `versions` are not those of the folder's requirements.txt."""
-    own: dict[str, Path] = field(default_factory=dict)
-    """The user's own files, copied byte by byte: where each goes, and where it is here."""
-    apart: tuple[str, ...] = ()
-    """Files of `files` and `own` that run in the tool's own environment: what they import is not
-    in the folder's requirements.txt."""
-    notes: tuple[str, ...] = ()
-    """What the folder's reader has to know, one sentence each."""
 
 
 class Adapter(Protocol):
@@ -144,7 +75,15 @@ class Adapter(Protocol):
 
 
 class DataGenerator(Adapter, Protocol):
-    """Makes records: from a design, or from files."""
+    """Makes records: from a design, or from files.
+
+    One that knows endpoints by name has `endpoint(data)`: the one that `data["endpoint"]` names
+    by `provider` or `gateway`. One that runs a command of its own has `program(data)`: which
+    commands are here and which one is used, for the record. One that knows the columns before
+    anything is built has `fields(data, root)`: these, or None where only the records will tell.
+    One whose checks cannot tell everything has `notes(design, data)`: what was not checked, one
+    sentence each.
+    """
 
     design_name: str
     """File name of the built design, like `design.py`."""
@@ -192,17 +131,20 @@ class DataGenerator(Adapter, Protocol):
         shard: int,
         endpoint: Endpoint | None,
         work: Path,
+        told: Callable[[int], None] | None = None,
     ) -> list[dict[str, Any]]:
         """Make this shard's part of `data["records"]`; finished records in `work` are kept.
 
         Called again with more `records`, it keeps those that it made and makes the rest: their
-        order stays, new ones are behind them.
+        order stays, new ones are behind them. Every few seconds `told` is given the number of
+        records made so far.
         """
         ...
 
     def usage(self, work: Path) -> dict[str, int] | None:
         """What making the records in `work` (or the preview in `out`) asked of the model:
-        `requests`, `input_tokens`, `output_tokens`; None: nothing is known of it."""
+        `requests`, `input_tokens`, `output_tokens`; None: nothing is known of it. Where there
+        are `untold_calls` of the tool, the numbers are what the others told."""
         ...
 
 

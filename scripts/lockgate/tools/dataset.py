@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lockgate import files
-from lockgate.data import records
+from lockgate.data import hub, records
 from lockgate.errors import LockgateError
-from lockgate.tools import Endpoint
+from lockgate.tools import Column, Endpoint
 
 
 class Dataset:
@@ -24,6 +25,8 @@ class Dataset:
 
     def render(self, data: dict[str, Any], root: Path) -> str:
         path = _path(data, root)
+        if hub.is_hub(path):
+            hub.parse(path)
         for key in ("design", "script", "endpoint"):
             if data.get(key) is not None:
                 raise LockgateError(
@@ -32,19 +35,21 @@ class Dataset:
                     hint=f"remove data.{key}, or choose a tool that generates records",
                 )
         design = {
-            "format": path.suffix[1:] or "jsonl",
-            "files": str(path),
+            "format": Path(path).suffix[1:] or "jsonl",
+            "files": path,
             "records": data.get("records"),
         }
         return "# Records are read from this file.\n" + yaml.safe_dump(design, sort_keys=False)
 
     def inputs(self, data: dict[str, Any], root: Path) -> list[Path]:
         path = _path(data, root)
-        if not path.is_file():
+        if hub.is_hub(path):  # its name says which content
+            return []
+        if not Path(path).is_file():
             raise LockgateError(
                 f"the file {path} does not exist", where="data.files", hint="correct the path"
             )
-        return [path]
+        return [Path(path)]
 
     def learn(self) -> dict[str, Any]:
         return {"formats": ["jsonl", "json", "csv", "tsv", "parquet"]}
@@ -53,6 +58,9 @@ class Dataset:
         self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, work: Path
     ) -> None:
         _records(design, data)
+
+    def describe(self, design: Path, data: dict[str, Any]) -> list[Column]:
+        return []
 
     def preview(
         self, design: Path, data: dict[str, Any], endpoint: Endpoint | None, out: Path
@@ -66,21 +74,27 @@ class Dataset:
         shard: int,
         endpoint: Endpoint | None,
         work: Path,
+        told: Callable[[int], None] | None = None,
     ) -> list[dict[str, Any]]:
         found = _records(design, data)
         shards = data.get("shards", 1)
         return found[len(found) * shard // shards : len(found) * (shard + 1) // shards]
 
+    def usage(self, work: Path) -> dict[str, int] | None:
+        return None
 
-def _path(data: dict[str, Any], root: Path) -> Path:
+
+def _path(data: dict[str, Any], root: Path) -> str:
+    """The file's path as seen from here, or its name on the Hub."""
     if not data.get("files"):
         raise LockgateError(
             "the dataset's path is missing",
             where="data.files",
             hint="set data.files to a JSON Lines file, one object a line, or to .json, .csv, .tsv "
-            "or .parquet",
+            "or .parquet, or to a file on the Hub",
         )
-    return root / str(data["files"])
+    files = str(data["files"])
+    return files if hub.is_hub(files) else str(root / files)
 
 
 def _records(design: Path, data: dict[str, Any]) -> list[dict[str, Any]]:

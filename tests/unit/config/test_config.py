@@ -318,6 +318,13 @@ def test_an_address_that_is_none_is_told(url):
     assert "my.yaml: data.endpoint.url: an address begins with http://" in message(data)
 
 
+def test_a_key_in_an_address_is_refused_and_not_told():
+    told = message(change("data/endpoint", {"url": "http://me:secret@host/v1", "model": "m"}))
+    assert "my.yaml: data.endpoint.url: an address has no user or key in it" in told
+    assert "api_key_env" in told
+    assert "secret" not in told
+
+
 @pytest.mark.parametrize(
     ("source", "given", "kind"),
     [

@@ -113,3 +113,12 @@ def test_a_file_that_is_not_text_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(LockgateError, match="not UTF-8"):
         records.read(tmp_path / name)
+
+
+def test_half_a_character_is_named_with_its_record(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": "fine \\ud83d\\ude00"}\n{"a": ["broken \\ud83d"]}\n')
+    with pytest.raises(LockgateError, match="record 2 has half of a character") as error:
+        records.read(path)
+    assert error.value.where == str(path)
+    assert error.value.hint

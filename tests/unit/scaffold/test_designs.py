@@ -14,14 +14,21 @@ from lockgate.files import read_jsonl
 
 SCRIPT = """\
 import sys
-from pathlib import Path
+
+from data_designer.config import DataDesignerConfigBuilder
 
 sys.path.insert(0, "mine")
 from words import WORDS
 
 
 def load_config_builder():
-    return Path("mine/names.csv"), Path("mine/absent.csv"), WORDS
+    number = {
+        "name": "a",
+        "column_type": "sampler",
+        "sampler_type": "category",
+        "params": {"values": [len(WORDS), "mine/names.csv", "mine/absent.csv"]},
+    }
+    return DataDesignerConfigBuilder.from_config({"columns": [number]})
 """
 
 
@@ -123,7 +130,6 @@ def test_the_commands_of_the_readme_make_rows_of_the_seeds(built, seeded, alone)
 
 def test_a_script_that_is_no_python_is_refused(built, generated):
     Path("design.py").write_text("def load_config_builder(:\n")
-    built.build(**{**generated, "data__design": None, "data__script": "design.py"})
     with pytest.raises(LockgateError, match="line 1: ") as caught:
-        built.hand_over()
-    assert caught.value.where == "design.py"
+        built.build(**{**generated, "data__design": None, "data__script": "design.py"})
+    assert caught.value.where.endswith("design.py")

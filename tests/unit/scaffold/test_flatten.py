@@ -60,6 +60,14 @@ def test_modules_and_imports_within_functions_are_followed(package):
     assert run(text) == "ü2\n"
 
 
+def test_a_package_and_its_module_have_one_name(package):
+    text = package(
+        "import os\nfrom lockgate.a import one\ndef main():\n    print(os.sep, one('b', 'c'))",
+        a="import os\nimport os.path\ndef one(a, b):\n    return os.path.join(a, b)",
+    )
+    assert run(text) == "/ b/c\n"
+
+
 def test_definitions_of_one_name_stay_apart(package):
     text = package(
         "from lockgate import a\nfrom lockgate.b import two\n_N = 1\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lockgate.files import read_json
+from lockgate.files import read_json, read_jsonl, write_jsonl
 from lockgate.tools import get
 from tiny_model import make_tiny_model
 
@@ -113,6 +113,41 @@ def test_training_and_evaluation_are_the_same_without_lockgate(built, model, alo
     assert run().count("finished before") == 1
     again = read_json(folder / "results/tiny_fine-tuned/train/result.json")["losses"]
     assert again[0] == losses[0] and again[1:] != losses[1:]
+
+
+@pytest.mark.slow
+def test_conversations_are_learned_and_measured_the_same_without_lockgate(built, model, alone):
+    texts = ("Take {n}.", "Taken.", "Is it {n}?", "{n}")
+    talks = [
+        [
+            {"role": ("user", "assistant")[at % 2], "content": text.format(n=n)}
+            for at, text in enumerate(texts)
+        ]
+        for n in range(30)
+    ]
+    write_jsonl("talks.jsonl", [{"talk": talk} for talk in talks])
+    tasks = [{"name": "same", "scorer": "exact", "max_tokens": 4}]
+    changes = {"data__files": "talks.jsonl", "data__rows": {"messages": "talk"}}
+    changes |= {"data__records": 30, "evaluation__tasks": tasks, "evaluation__epochs": "last"}
+    folder = built.build(**{**CHANGES, **changes}).hand_over()
+    environment = {**alone, "MODEL_TINY": str(model)}
+    command = ["bash", str(folder / "run.sh")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {split: folder / f"data/{split}.jsonl" for split in ("train", "validation", "test")}
+    assert all(len(row["history"]) == 2 for row in read_jsonl(rows["train"]))
+    config = built.experiment.documents["train/tiny_fine-tuned"]["config"]
+    own = get("training", "trl", "").train(
+        config, model, rows["train"], rows["validation"], Path("own")
+    )
+    theirs = read_json(folder / "results/tiny_fine-tuned/train/result.json")
+    assert theirs["losses"] == own["losses"] and theirs["tokens"] == own["tokens"]
+    config = built.experiment.documents["eval/tiny_fine-tuned"]["config"]
+    weights = Path("own/epoch-1")
+    evaluate = get("evaluation", "inspect_ai", "").evaluate
+    measured = evaluate(config, weights, model, rows, Path("logs"), Path("."))
+    (cell,) = read_json(folder / "results/tiny_fine-tuned/scores.json")["cells"]
+    assert samples([cell]) == samples(measured)
 
 
 @pytest.mark.slow

@@ -85,6 +85,65 @@ def test_rows_that_are_not_made_are_made_by_the_folder(built, generated, alone):
         assert (folder / name).read_bytes() == (built.results / name).read_bytes()
 
 
+def test_the_folder_takes_the_records_that_count(built, generated, alone):
+    accept = {"valid": True, "complete": True, "scores": {}, "when": "a % 2 == 0", "most": 3}
+    folder = built.build(**generated, data__accept=accept).hand_over()
+    records = [{"a": n, "b": "" if n == 4 else n + 1} for n in range(90)]
+    write_jsonl(folder / "data/records.jsonl", records)
+    make_rows(folder, alone)
+    built.assemble([one for one in records if one["a"] % 2 == 0 and one["a"] != 4][:40])
+    for split in SPLITS:
+        name = f"data/{split}.jsonl"
+        assert (folder / name).read_bytes() == (built.results / name).read_bytes()
+    write_jsonl(folder / "data/records.jsonl", records[:80])
+    command = [sys.executable, "make_rows.py", "data/records.jsonl"]
+    done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True)
+    told = "39 of 80 records count, 40 are wanted; refused: accept.when is not true (40), gives an"
+    assert done.returncode == 1 and told in done.stderr
+
+
+def talk(number, system):
+    """A conversation of two turns."""
+    texts = (f"I have {number}.", "Fine.", f"And {number + 1} more?", "More.")
+    said = [{"role": ("user", "assistant")[n % 2], "content": t} for n, t in enumerate(texts)]
+    return [{"role": "system", "content": system}, *said]
+
+
+CONVERSATIONS = {"data__rows": {"messages": "a.talk"}, "training__system_prompt": "Be kind."}
+PAIRS = {"data__rows": {"prompt": "{{ a }}?", "chosen": "{{ b }}", "rejected": "{{ a }}"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "records"),
+    [
+        (CONVERSATIONS, [{"a": {"talk": talk(n, "Be kind.")}, "b": n} for n in range(40)]),
+        (PAIRS, [{"a": n, "b": n + 1} for n in range(40)]),
+    ],
+    ids=["conversations", "pairs"],
+)
+def test_the_folder_makes_rows_of_every_kind(built, generated, alone, changes, records):
+    folder = built.build(**{**generated, **changes}).hand_over()
+    write_jsonl(folder / "data/records.jsonl", records)
+    make_rows(folder, alone)
+    built.assemble(records)
+    for split in SPLITS:
+        name = f"data/{split}.jsonl"
+        assert (folder / name).read_bytes() == (built.results / name).read_bytes()
+    (row, *_) = read_jsonl(folder / "data/test.jsonl")
+    assert ("history" in row, "chosen" in row) == (changes is CONVERSATIONS, changes is PAIRS)
+
+
+def test_conversations_with_another_system_message_are_refused(built, generated, alone):
+    folder = built.build(**{**generated, **CONVERSATIONS}).hand_over()
+    records = [{"a": {"talk": talk(n, "Be short.")}, "b": n} for n in range(40)]
+    write_jsonl(folder / "data/records.jsonl", records)
+    command = [sys.executable, "make_rows.py", "data/records.jsonl"]
+    done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the system message 'Be short.', and the runs have 'Be kind.'" in done.stderr
+    assert not (folder / "data/train.jsonl").exists()
+
+
 def test_runs_with_rows_of_their_own_get_them(built):
     changes = {"training__variables": {"data.train_rows": [20, 40]}}
     folder = built.build(**changes).hand_over()

@@ -1,4 +1,4 @@
-"""Rows of both kinds as single turns, and the rows that cannot be expressed as one."""
+"""Rows of all kinds as a prompt and its answer, and the rows that cannot be expressed so."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(path: Path, rows: list[Any]) -> str:
 def test_both_kinds_of_rows_become_the_same_single_turn(tmp_path):
     plain = {"id": 7, "prompt": "Which team answers ticket 0?", "completion": "billing"}
     path = write(tmp_path / "both.jsonl", [chat(0, system=None), plain])
-    rows, system = conversations.single_turns(path, "train", None, None)
+    rows, system = conversations.read_turns(path, "train", None, None)
     assert system is None
     assert [(row["prompt"], row["completion"]) for row in rows] == [
         (plain["prompt"], plain["completion"])
@@ -39,22 +39,22 @@ def test_both_kinds_of_rows_become_the_same_single_turn(tmp_path):
 
 def test_a_shared_system_message_becomes_the_system_prompt(tmp_path):
     path = write(tmp_path / "rows.jsonl", [chat(0), chat(1)])
-    assert conversations.single_turns(path, "train", None, None)[1] == SYSTEM
-    assert conversations.single_turns(path, "train", SYSTEM, None)[1] == SYSTEM
+    assert conversations.read_turns(path, "train", None, None)[1] == SYSTEM
+    assert conversations.read_turns(path, "train", SYSTEM, None)[1] == SYSTEM
     none = write(tmp_path / "none.jsonl", [chat(0, system=None)])
-    assert conversations.single_turns(none, "train", "Be kind.", None)[1] == "Be kind."
+    assert conversations.read_turns(none, "train", "Be kind.", None)[1] == "Be kind."
 
 
 def test_rows_whose_ids_are_not_their_own_are_numbered(tmp_path):
     path = write(tmp_path / "rows.jsonl", [{"id": "a", **chat(n)} for n in range(3)])
-    rows, _ = conversations.single_turns(path, "train", None, limit=2)
+    rows, _ = conversations.read_turns(path, "train", None, limit=2)
     assert [row["id"] for row in rows] == ["000000", "000001"]
 
 
 def test_a_glob_takes_all_its_files_in_order(tmp_path):
     for name, number in (("b", 1), ("a", 0)):
         write(tmp_path / f"{name}.jsonl", [chat(number)])
-    rows, _ = conversations.single_turns(str(tmp_path / "*.jsonl"), "train", None, None)
+    rows, _ = conversations.read_turns(str(tmp_path / "*.jsonl"), "train", None, None)
     assert [row["completion"] for row in rows] == ["billing", "shipping"]
     with pytest.raises(LockgateError, match="no file matches") as error:
         conversations.read(str(tmp_path / "*.csv"), "own.yaml: train")
@@ -75,7 +75,8 @@ ANSWER = {"role": "assistant", "content": "billing"}
         ({"messages": [{"role": "tool", "content": "a"}, ANSWER]}, "message 1 has the role 'tool'"),
         ({"messages": [ASKED, {**ANSWER, "content": None}]}, "the assistant's message 2 is empty"),
         ({"prompt": "a", "completion": " "}, "the assistant's message 2 is empty"),
-        ({"messages": [ASKED, ANSWER, ASKED, ANSWER]}, "it has 4 messages, not one question"),
+        ({"messages": [ASKED, ASKED, ANSWER]}, "message 2 is not the assistant's: the user and"),
+        ({"messages": [*chat(1)["messages"], ANSWER]}, "message 4 is not the user's: the user"),
         ({"input": "a", "output": "b", "instruction": "c"}, "'input' has an 'instruction'"),
         ({"input": "a", "output": 1}, "the assistant's message 2 is empty or not text"),
         (chat(1, system="Sing."), "its system message is not that of the other rows"),
@@ -86,19 +87,28 @@ def test_a_row_that_cannot_be_expressed_is_named_by_file_and_line(tmp_path, row,
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{json.dumps(chat(0))}\n\n{json.dumps(row)}\n")  # an empty line counts
     with pytest.raises(LockgateError, match=what) as error:
-        conversations.single_turns(str(path), "train", None, None)
+        conversations.read_turns(str(path), "train", None, None)
     assert error.value.where == f"{path}: line 3"
+
+
+def test_what_was_said_before_the_last_question_is_its_history(tmp_path):
+    talk = [*chat(0)["messages"], ASKED, ANSWER]
+    path = write(tmp_path / "rows.jsonl", [chat(0), {"messages": talk}])
+    (one, several), system = conversations.read_turns(path, "train", None, None)
+    assert system == SYSTEM and "history" not in one
+    assert (several["prompt"], several["completion"]) == ("Which team?", "billing")
+    assert several["history"] == chat(0)["messages"][1:]
 
 
 def test_a_system_message_other_than_the_configured_one_is_refused(tmp_path):
     path = write(tmp_path / "rows.jsonl", [chat(0)])
     with pytest.raises(LockgateError, match="not the configured system_prompt"):
-        conversations.single_turns(path, "train", "Be kind.", None)
+        conversations.read_turns(path, "train", "Be kind.", None)
 
 
 def test_an_input_and_its_output_are_a_row(tmp_path):
     path = write(tmp_path / "rows.jsonl", [{"input": "a", "output": "b", "instruction": ""}])
-    (row,), system = conversations.single_turns(path, "train", None, None)
+    (row,), system = conversations.read_turns(path, "train", None, None)
     assert (row["prompt"], row["completion"], system) == ("a", "b", None)
 
 

@@ -98,18 +98,21 @@ def test_a_model_that_is_not_there_is_told(shop):
     [
         ({"with": {"service": {"api_key": "abcdef0123456789"}}}, "with.service.api_key"),
         ({"with": {"token_of": ["hf_abcdEFGH12345678"]}}, "with.token_of"),
-        (
-            {"endpoint": {"url": "http://me:hidden@host/v1", "model": "m"}},
-            "endpoint.url",
-        ),
     ],
 )
 def test_a_secret_is_refused_and_not_shown(shop, change, key):
     error = refused(shop, {"goal": "evaluate", "model": "small", **change})
-    assert error.where == f"chain.yaml: stages[0].{key}"
+    assert f"chain.yaml: stages[0].{key}" in str(error)
     assert "secret" in error.what
     for secret in ("abcdef0123456789", "hf_abcd", "hidden"):
         assert secret not in str(error)
+
+
+def test_a_key_in_an_address_is_refused_and_not_shown(shop):
+    endpoint = {"url": "http://me:hidden@host/v1", "model": "m"}
+    error = refused(shop, {"goal": "evaluate", "model": "small", "endpoint": endpoint})
+    assert "stages[0].endpoint.url: an address has no user or key in it" in str(error)
+    assert "hidden" not in str(error)
 
 
 def test_the_name_of_a_variable_is_no_secret(shop):

@@ -50,6 +50,12 @@ def test_shards_together_give_the_first_records_once(built, tmp_path, records, e
     assert numbers(sum(parts, [])) == list(range(expected))
 
 
+def test_no_model_is_asked_and_no_design_describes_the_columns(built, tmp_path):
+    design, data = built()
+    assert TOOL.usage(tmp_path) is None
+    assert TOOL.describe(design, data) == []
+
+
 def test_inputs_are_the_file_so_that_its_content_counts(built, tmp_path):
     assert TOOL.inputs(section(), tmp_path) == [tmp_path / "rows.jsonl"]
 
@@ -154,6 +160,16 @@ def test_the_step_keeps_near_duplicates_together_and_counts_them(tmp_path):
     assert sum(map(len, splits.values())) == 40
     report = made_by_the_step(tmp_path, similarity=1)[1]
     assert report["near_duplicates"] == {"rows": 0, "groups": 0}
+
+
+def test_the_step_keeps_groups_together(tmp_path):
+    rows = [{"input": f"question {n}", "output": "a", "doc": n % 10} for n in range(40)]
+    (tmp_path / "own.json").write_text(json.dumps(rows))
+    splits, _ = made_by_the_step(tmp_path, group="doc")
+    assert sum(len({row["doc"] for row in part}) for part in splits.values()) == 10
+    with pytest.raises(LockgateError, match="record 1 has no field 'docs'") as error:
+        made_by_the_step(tmp_path, group="docs")
+    assert error.value.where == f"{tmp_path / 'step.yaml'}: group"
 
 
 def test_the_step_refuses_a_file_whose_test_split_leaks(tmp_path):

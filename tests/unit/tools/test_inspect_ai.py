@@ -180,6 +180,40 @@ def test_the_evaluated_prompt_is_the_trained_one(
     assert tokenizer.decode(trained[0]) == text
 
 
+@pytest.mark.slow
+def test_what_is_learned_from_conversations_is_measured_in_them(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All rows end with the same question: only what was said before tells the answers apart."""
+    from transformers import AutoTokenizer
+
+    from lockgate.prompts import asked
+
+    path, lines = tmp_path / "talks.jsonl", []
+    for number, word in enumerate(WORDS):
+        texts = {"user": f"It is about {word}. ", "assistant": "<think>Hm.</think>\n\n I see.\n"}
+        history = [{"role": role, "content": text} for role, text in texts.items()]
+        row = {"id": f"r{number}", "prompt": "Which team?", "completion": word}
+        lines.append({**row, "history": history})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    checkpoint = train(model, path, tmp_path / "run", "Be brief.")["checkpoints"][-1]
+    seen = fed(monkeypatch)
+    (result,) = INSPECT.evaluate(
+        rendered(EXACT, system_prompt="Be brief."),
+        tmp_path / "run" / checkpoint["path"],
+        model,
+        {"test": path},
+        tmp_path / "logs",
+        tmp_path,
+    )
+    assert [(s["id"], s["score"]) for s in result["samples"]] == [(f"r{n}", 1.0) for n in range(4)]
+    assert result["output_tokens"] <= 4 * 4  # the answer's alone
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    shown = [asked(tokenizer, one["prompt"], "Be brief.", one["history"]) for one in lines]
+    assert sorted(seen) == sorted(shown)
+    assert "<think>Hm.</think>\n\n I see.\n" in tokenizer.decode(shown[0])
+
+
 def test_training_tokens_are_those_of_the_tool(
     base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,14 +223,15 @@ def test_training_tokens_are_those_of_the_tool(
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from lockgate.prompts import messages, read_rows, tokenize
+    from lockgate.prompts import messages, read_rows, tokenize_row
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    data = read_rows(rows)
+    earlier = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    data = [*read_rows(rows), {**read_rows(rows)[0], "history": earlier}]
     conversations = [
         {
-            "prompt": messages(row["prompt"], None),
+            "prompt": messages(row["prompt"], None, row.get("history", ())),
             "completion": [{"role": "assistant", "content": row["completion"]}],
         }
         for row in data
@@ -209,7 +244,7 @@ def test_training_tokens_are_those_of_the_tool(
     )
     made: Any = trainer.train_dataset
     for theirs, row in zip(made, data, strict=True):
-        ids, prompt = tokenize(tokenizer, row["prompt"], row["completion"], None)
+        ids, prompt = tokenize_row(tokenizer, row, None)
         assert theirs["input_ids"] == ids
         assert theirs["labels"] == [-100] * prompt + ids[prompt:]
 

@@ -124,6 +124,20 @@ def test_a_judge_s_grades_are_scores(
     assert "secret-word" not in Path(result["log"]).read_bytes().decode("latin-1")
 
 
+def test_a_judge_is_shown_the_whole_conversation(base: Path, tmp_path: Path, judge: str) -> None:
+    history = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    rows = [{"id": n, "prompt": "Which team?", "completion": "billing"} for n in range(2)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "".join(json.dumps(one) + "\n" for one in [rows[0], {**rows[1], "history": history}])
+    )
+    Judge.says = ["GRADE: C"]
+    task = graded(judge, rubric="<{question}> {answer} {criterion} {instructions}")
+    evaluate(rendered(task, batch_size=1), base, path, tmp_path / "logs")
+    shown = sorted(one["messages"][0]["content"].partition(">")[0] for one in Judge.asked)
+    assert shown == ["<User: Hi.\n\nAssistant: Hello.\n\nUser: Which team?", "<Which team?"]
+
+
 def test_a_judge_that_gives_no_grade_is_asked_again(
     base: Path, teams: Path, tmp_path: Path, judge: str
 ) -> None:

@@ -170,6 +170,19 @@ def test_probabilities_are_those_of_the_options_behind_the_same_prompt(
     assert (result["metric"], result["output_tokens"]) == ("probabilities", 0)
 
 
+def test_options_are_weighed_behind_the_whole_conversation(base: Path, tmp_path: Path) -> None:
+    history = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    rows = write(
+        tmp_path / "rows.jsonl", [{**row(0, "Which team?", "account"), "history": history}]
+    )
+    config = rendered({"name": "weighed", "scorer": "probabilities", "options": TEAMS})
+    (result,) = evaluate(config, base, base, rows, tmp_path / "logs")
+    turns = "Hi.<|end|>\n<|start|>assistant\nHello.<|end|>\n<|start|>user\nWhich team?"
+    wanted = by_hand(base, turns, TEAMS, None)
+    found = list(result["samples"][0]["probabilities"].values())
+    assert found == pytest.approx([each / sum(wanted) for each in wanted], rel=1e-4)
+
+
 def test_an_option_that_another_begins_with_loses_what_is_the_other_s(
     base: Path, tmp_path: Path
 ) -> None:

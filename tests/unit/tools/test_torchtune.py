@@ -408,6 +408,25 @@ def measured(base: Path, adapter: Path, rows: Path) -> float:
     return total / count
 
 
+def test_only_the_last_answer_of_a_conversation_has_labels(base: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from lockgate.prompts import asked
+    from lockgate.tools.torchtune.run import _tokens
+
+    history = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    row = {"id": "a", "prompt": "Which team?", "completion": "billing", "history": history}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row))
+    ((made,), _, _) = _tokens(path, base, {"max_length": 200, "system_prompt": "Be brief."})
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    shown = asked(tokenizer, "Which team?", "Be brief.", history)
+    assert made["tokens"][: len(shown)] == shown
+    assert made["labels"] == [-100] * len(shown) + made["tokens"][len(shown) :]
+    learned = tokenizer.decode(made["tokens"][len(shown) :], skip_special_tokens=True)
+    assert learned.strip() == "billing"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("extra", "message"),

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import importlib.util
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from lockgate import files, process
 from lockgate.errors import LockgateError
 from lockgate.tools import Endpoint, installed
-from lockgate.tools.data_designer.design import PROVIDER, nearest
+from lockgate.tools.data_designer import program
+from lockgate.tools.data_designer.design import PROVIDER
+from lockgate.tools.data_designer.references import nearest
 
 PACKAGES = ("data-designer", "data-designer-engine", "data-designer-config")
-INSTALL = "pip install data-designer==0.9.6 'typer<0.29'"
-
 # Cache key of the vocabulary cl100k_base: SHA-1 of the address it is published at.
 _VOCABULARY = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 
 
+_GONE = (502, 503, 504)
+"""A gateway's answer for a server that is gone, or a server's that still loads its model."""
+
+
+class Unreachable(LockgateError):
+    """The endpoint does not answer, or only something before it: it may come back."""
+
+
 def versions() -> dict[str, str]:
-    return installed(PACKAGES, "data.tool", INSTALL)
+    return installed(PACKAGES, "data.tool", program.INSTALL)
 
 
 class Command:
@@ -37,15 +46,16 @@ class Command:
         home: the tool's own settings and caches; nothing else of this machine's is read.
         endpoint: where the LLM columns' model answers.
         log: gets everything the tool prints.
+        configured: the section's `data.command`.
 
     Raises:
         LockgateError: if the tool, or the variable with the endpoint's key, is missing.
     """
 
-    def __init__(self, home: Path, endpoint: Endpoint | None, log: Path) -> None:
-        self._program = Path(sys.executable).parent / "data-designer"
-        if not self._program.exists():
-            raise LockgateError("NeMo Data Designer is not installed", hint=INSTALL)
+    def __init__(
+        self, home: Path, endpoint: Endpoint | None, log: Path, configured: str | None = None
+    ) -> None:
+        self._program = program.command(configured)
         key(endpoint)
         self._log = log
         home = home.resolve()
@@ -54,7 +64,7 @@ class Command:
         provider = {
             "name": PROVIDER,
             "endpoint": endpoint.url if endpoint else "http://127.0.0.1:9/v1",
-            "provider_type": "openai",
+            "provider_type": endpoint.protocol if endpoint else "openai",
         }
         if endpoint and endpoint.api_key_env:
             provider["api_key"] = endpoint.api_key_env  # the variable's name: the tool reads it
@@ -72,9 +82,15 @@ class Command:
         }
 
     def run(
-        self, *arguments: str | Path, env: dict[str, str] | None = None
+        self,
+        *arguments: str | Path,
+        env: dict[str, str] | None = None,
+        look: Callable[[], None] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run one subcommand; a status other than 0 is the caller's to judge."""
+        """Run one subcommand; a status other than 0 is the caller's to judge.
+
+        `look` is for `lockgate.process.run`.
+        """
         # Some subcommands make an empty directory `artifacts` where they are called.
         litter = Path("artifacts").absolute()
         was_there = litter.exists()
@@ -83,6 +99,7 @@ class Command:
                 [str(self._program), *map(str, arguments)],
                 log=self._log,
                 env={**self._environment, **(env or {})},
+                look=look,
             )
         finally:
             if not was_there and litter.is_dir() and not any(litter.iterdir()):
@@ -122,6 +139,7 @@ def check_endpoint(endpoint: Endpoint, seconds: float = 10) -> None:
     """Check that the endpoint answers, takes the key, and knows the model.
 
     Raises:
+        Unreachable: if it does not answer.
         LockgateError: naming the key of the configuration that is wrong.
     """
     headers = {"Authorization": f"Bearer {value}"} if (value := key(endpoint)) else {}
@@ -139,16 +157,13 @@ def check_endpoint(endpoint: Endpoint, seconds: float = 10) -> None:
                 if endpoint.api_key_env
                 else "name the environment variable that holds the key",
             ) from error
+        if error.code in _GONE:
+            raise _unreachable(endpoint, f"HTTP {error.code}") from error
         return  # it answers; not every server lists its models
-    except (OSError, ValueError) as error:
-        if isinstance(error, json.JSONDecodeError):
-            return
-        reason = getattr(error, "reason", None) or error
-        raise LockgateError(
-            f"no answer from {endpoint.url} ({reason})",
-            where="data.endpoint.url",
-            hint="is the server running, and can this machine reach it?",
-        ) from error
+    except json.JSONDecodeError:
+        return
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _unreachable(endpoint, getattr(error, "reason", None) or error) from error
     except (KeyError, TypeError):
         return
     if known and endpoint.model not in known:
@@ -157,6 +172,14 @@ def check_endpoint(endpoint: Endpoint, seconds: float = 10) -> None:
             where="data.endpoint.model",
             hint=nearest(endpoint.model, known),
         )
+
+
+def _unreachable(endpoint: Endpoint, reason: object) -> Unreachable:
+    return Unreachable(
+        f"no answer from {endpoint.url} ({reason})",
+        where="data.endpoint.url",
+        hint="is the server running, and can this machine reach it?",
+    )
 
 
 def _vocabulary(cache: Path) -> Path:

@@ -6,10 +6,8 @@ The text depends on its arguments alone: it is made, and hashed, while the pipel
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,9 @@ import jinja2
 
 from lockgate import files
 from lockgate.errors import LockgateError
+from lockgate.imports import with_imports
+from lockgate.tools.data_designer import checks, constrain, script, seeds
+from lockgate.tools.data_designer.references import nearest
 
 PROVIDER = "endpoint"
 """Name under which the design finds the model's endpoint, whatever its port is."""
@@ -24,7 +25,6 @@ PROVIDER = "endpoint"
 KEYS = (
     "columns",
     "model_configs",
-    "tool_configs",
     "seed_config",
     "constraints",
     "profilers",
@@ -55,6 +55,12 @@ def render(data: dict[str, Any], root: Path) -> str:
             hint="set data.records, like 200",
         )
     if data.get("script") is not None:
+        if (data.get("endpoint") or {}).get("constrain"):
+            raise LockgateError(
+                "a script's answers cannot be kept to their schemas from outside",
+                where="data.endpoint.constrain",
+                hint="leave it out, and give response_format in the script's extra_body",
+            )
         return _script(root / data["script"])
     design = complete(data, root)
     partitioned = _is_partitioned(design)
@@ -75,7 +81,7 @@ def render(data: dict[str, Any], root: Path) -> str:
 
 
 def complete(data: dict[str, Any], root: Path) -> dict[str, Any]:
-    """The design with its model, aliases and absolute paths filled in.
+    """The design with its model and aliases filled in, and a seed's path as `root` makes it.
 
     Raises:
         LockgateError: where the design cannot be right, naming the key.
@@ -108,44 +114,40 @@ def complete(data: dict[str, Any], root: Path) -> dict[str, Any]:
                 where=f"{where}.model_alias",
                 hint=nearest(column["model_alias"], aliases),
             )
+    for index, profiler in enumerate(design.get("profilers") or []):
+        alias = profiler.get("model_alias", aliases[0] if aliases else None)
+        if alias not in aliases:
+            raise LockgateError(
+                f"there is no model with the alias '{alias}'",
+                where=f"data.design.profilers[{index}].model_alias",
+                hint=nearest(alias, aliases),
+            )
+        profiler["model_alias"] = alias
+    if not design.get("seed_config"):
+        checks.check(design, [])  # with seeds the files have to be read: in the jobs
     if models:
+        if constrain.wanted(data["endpoint"]):
+            models = constrain.models(design["columns"], models)
         design["model_configs"] = models
-    source = seed_source(design)
+    source = seeds.source(design)
     if source is not None:
         source["path"] = str(root / source["path"])
     return design
 
 
 def inputs(data: dict[str, Any], root: Path) -> list[Path]:
-    """The user's script and seed files."""
+    """The user's script first, what it imports and names of the project, and seed files."""
     found = []
     if data.get("script"):
-        found.append((root / data["script"], "data.script"))
-    source = seed_source(data.get("design") or {})
-    if source is not None:
-        path = root / source["path"]
-        where = "data.design.seed_config.source.path"
-        matches = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
-        found += [(match, where) for match in matches or [path]]
-    for path, where in found:
-        if not path.is_file():
+        found.append(root / data["script"])
+        if not found[0].is_file():
             raise LockgateError(
-                f"the file {path} does not exist", where=where, hint="correct the path"
+                f"the file {found[0]} does not exist", where="data.script", hint="correct the path"
             )
-    return [path for path, _ in found]
-
-
-def seed_source(design: dict[str, Any]) -> dict[str, Any] | None:
-    """The seed dataset's source, if it is a path on this machine."""
-    source = (design.get("seed_config") or {}).get("source") or {}
-    return source if source.get("path") and source.get("seed_type", "local") != "hf" else None
-
-
-def nearest(name: Any, known: Iterable[str]) -> str:
-    """A hint that names what was probably meant."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, 1)
-    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+        found = with_imports(found, [found[0].parent, root])
+        found = list(dict.fromkeys([*found, *script.named(found, root)]))
+    source = seeds.source(data.get("design") or {})
+    return found + (seeds.files(source, root) if source else [])
 
 
 def _script(path: Path) -> str:
@@ -163,6 +165,12 @@ def _check_structure(design: Any) -> None:
     where = "data.design"
     if not isinstance(design, dict):
         raise LockgateError("must be a mapping with columns", where=where)
+    if "tool_configs" in design:
+        raise LockgateError(
+            "models cannot use tools here: the tools' (MCP) server would have to run in every job",
+            where=f"{where}.tool_configs",
+            hint="leave it out; or make the records elsewhere, and name their file in data.files",
+        )
     for key in design:
         if key not in KEYS:
             raise LockgateError(
@@ -186,6 +194,21 @@ def _check_structure(design: Any) -> None:
                 hint="the tool would keep only the last one: give each its own name",
             )
         seen[column["name"]] = index
+        if column.get("tool_alias"):
+            raise LockgateError(
+                f"column '{column['name']}' uses tools, which models cannot do here",
+                where=f"{here}.tool_alias",
+                hint="leave it out",
+            )
+    for key in ("constraints", "profilers", "processors"):
+        parts = design.get(key) or []
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            raise LockgateError("must be a list of mappings", where=f"{where}.{key}")
+    seeded = design.get("seed_config") or {}
+    if not isinstance(seeded, dict) or not isinstance(seeded.get("source") or {}, dict):
+        raise LockgateError(
+            "must be a mapping with a source, which has a path", where=f"{where}.seed_config"
+        )
 
 
 def _asks_a_model(column: dict[str, Any]) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 from lockgate.errors import LockgateError
 from lockgate.files import digest
-from lockgate.tools import Handover, PlainRun, installed
+from lockgate.handover import Handover, PlainRun
+from lockgate.tools import installed
 
 _PACKAGES = ("inspect_ai", "transformers", "torch", "peft")
 

@@ -9,7 +9,14 @@ from typing import Any
 
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import GenerateConfig, ModelOutput, get_model
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    GenerateConfig,
+    ModelOutput,
+    get_model,
+)
 from inspect_ai.scorer import Score, Target, mean, model_graded_qa, scorer, stderr
 from inspect_ai.solver import Generate, TaskState, generate, solver
 from tenacity import RetryError
@@ -67,7 +74,7 @@ def build(
         samples.append(
             Sample(
                 id=str(row.get("id", number)),
-                input=question(task.get("prompt"), row),
+                input=_input(question(task.get("prompt"), row), row.get("history")),
                 target=target,
                 choices=options,
             )
@@ -83,6 +90,27 @@ def build(
         solver=_weigh(config, task, model, tokenizer) if kind == "probabilities" else generate(),
         scorer=_scorer(config, place),
     )
+
+
+def _input(prompt: str, history: list[dict[str, str]] | None) -> str | list[ChatMessage]:
+    """What a sample asks: a text, or a conversation that ends with it."""
+    if not history:
+        return prompt
+    kinds = {"user": ChatMessageUser, "assistant": ChatMessageAssistant}
+    said: list[ChatMessage] = [kinds[one["role"]](content=one["content"]) for one in history]
+    return [*said, ChatMessageUser(content=prompt)]
+
+
+def _history(state: TaskState) -> list[dict[str, str]]:
+    """What was said before a sample's last question."""
+    given = state.input if isinstance(state.input, list) else []
+    return [{"role": one.role, "content": one.text} for one in given[:-1]]
+
+
+def _asked(state: TaskState) -> str:
+    """What the judge is shown as the question: the whole conversation, where there is one."""
+    said = [f"{one['role'].capitalize()}: {one['content']}" for one in _history(state)]
+    return "\n\n".join([*said, f"User: {state.input_text}"] if said else [state.input_text])
 
 
 def _scorer(config: dict[str, Any], place: int) -> Any:
@@ -131,7 +159,11 @@ def _graders(config: dict[str, Any], place: int) -> list[Any]:
                 attempt_timeout=_JUDGE_SECONDS,
             ),
         )
-        graders.append(model_graded_qa(task["rubric"], partial_credit=True, model=model))
+        graders.append(
+            model_graded_qa(
+                task["rubric"], include_history=_asked, partial_credit=True, model=model
+            )
+        )
     return graders
 
 
@@ -168,10 +200,12 @@ def _weigh(
         network, prompt = model().api.model, state.user_prompt.text
         ends = set(network.generation_config.eos_token_id)
         options = [choice.value for choice in state.choices]
-        answers = [answer_ids(tokenizer, prompt, option, system, ends) for option in options]
-        found = option_probabilities(
-            network, asked(tokenizer, prompt, system), answers, config["batch_size"]
-        )
+        history = _history(state)
+        answers = [
+            answer_ids(tokenizer, prompt, option, system, ends, history) for option in options
+        ]
+        shown = asked(tokenizer, prompt, system, history)
+        found = option_probabilities(network, shown, answers, config["batch_size"])
         state.store.set("probabilities", dict(zip(options, found, strict=True)))
         best = options[found.index(max(found))]
         state.output = ModelOutput.from_content(str(state.model), best)

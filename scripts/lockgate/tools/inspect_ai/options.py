@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,12 @@ from lockgate.prompts import tokenize
 
 
 def answer_ids(
-    tokenizer: Any, prompt: str, answer: str, system_prompt: str | None, ends: set[int]
+    tokenizer: Any,
+    prompt: str,
+    answer: str,
+    system_prompt: str | None,
+    ends: set[int],
+    history: Sequence[dict[str, str]] = (),
 ) -> list[int]:
     """Token ids of an answer behind its prompt, as training shows it, without what ends it.
 
@@ -21,8 +27,9 @@ def answer_ids(
         answer: the text that is weighed.
         system_prompt: of the conversation, or None.
         ends: ids of the tokens at which the model stops.
+        history: what was said before the prompt.
     """
-    ids, count = tokenize(tokenizer, prompt, answer, system_prompt)
+    ids, count = tokenize(tokenizer, prompt, answer, system_prompt, history)
     own = ids[count:]
     return own[: next((at for at, token in enumerate(own) if token in ends), len(own))]
 

@@ -220,7 +220,9 @@ def _result(log: Any, task: dict[str, Any], key: str, tokenizer: Any) -> dict[st
                 hint="its first scorer must give a number from 0 to 1, true or false, or a grade",
             )
         # An answer's own tokens: the usage that a batch reports counts its padding too.
+        asked = sample.input if isinstance(sample.input, list) else []
         said = [message.text for message in sample.messages if message.role == "assistant"]
+        said = said[sum(message.role == "assistant" for message in asked) :]
         # Tokens that made no valid text come back as more of them, hence the limit.
         counts = (len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in said)
         tokens += sum(min(count, task["max_tokens"]) for count in counts)

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from lockgate.handover import Handover, Job, PlainRun
 from lockgate.imports import with_imports
 from lockgate.scaffold.flatten import flatten
-from lockgate.tools import Handover, Job, PlainRun
 from lockgate.tools.inspect_ai import task_file
 
 _HEADER = "# Tasks and settings of the evaluation, for evaluate.py.\n"

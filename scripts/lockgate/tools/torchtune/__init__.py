@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import environments
+from lockgate.handover import Handover, PlainRun
 from lockgate.launch import ALONE, World
-from lockgate.tools import Handover, PlainRun
 from lockgate.tools.torchtune import options
 
 ENVIRONMENT = "torchtune"

@@ -19,7 +19,7 @@ from lockgate.files import (
     write_jsonl,
 )
 from lockgate.launch import ALONE, World
-from lockgate.prompts import read_rows, tokenize
+from lockgate.prompts import read_rows, tokenize_row
 from lockgate.tools.torchtune import architectures, command, options
 from lockgate.weights import inspect_weights, weights_digest
 
@@ -205,7 +205,7 @@ def _tokens(
     tokenizer = AutoTokenizer.from_pretrained(str(base))
     limit, made, truncated = config["max_length"], [], 0
     for row in read_rows(path):
-        ids, prompt = tokenize(tokenizer, row["prompt"], row["completion"], config["system_prompt"])
+        ids, prompt = tokenize_row(tokenizer, row, config["system_prompt"])
         truncated += len(ids) > limit
         if prompt < limit:  # else nothing of the answer is left to learn
             labels = [-100] * prompt + ids[prompt:]

@@ -10,8 +10,8 @@ import yaml
 from lockgate import environments
 from lockgate.errors import LockgateError
 from lockgate.files import read_text
+from lockgate.handover import Handover, Job, PlainRun
 from lockgate.scaffold.flatten import flatten
-from lockgate.tools import Handover, Job, PlainRun
 
 _PACKAGE = Path(__file__).parent
 _HEADER = "# Settings of the training (torchtune's recipe and its options), for train.py.\n"

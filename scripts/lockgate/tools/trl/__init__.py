@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
+from lockgate.handover import Handover, PlainRun
 from lockgate.launch import ALONE, World
-from lockgate.tools import Handover, PlainRun, installed
+from lockgate.tools import installed
 
 _PACKAGES = ("trl", "peft", "transformers", "torch", "accelerate", "datasets")
 _KEY = "training.parameters"

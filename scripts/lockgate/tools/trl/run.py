@@ -19,7 +19,7 @@ from trl import SFTConfig
 
 from lockgate.errors import LockgateError, OutOfGpuMemory, Stopped
 from lockgate.launch import ALONE, World, micro_batches, stop_signals
-from lockgate.prompts import read_rows, tokenize
+from lockgate.prompts import read_rows, tokenize_row
 from lockgate.tools.trl.kept import continues, finish, finished, last_complete
 from lockgate.tools.trl.trainer import Keeper, Sharing, agreed, largest
 
@@ -74,7 +74,7 @@ def _dataset(
     """Tokenized rows with the prompt masked, their tokens, and how many had to be cut."""
     rows, truncated = [], 0
     for row in read_rows(path):
-        ids, prompt = tokenize(tokenizer, row["prompt"], row["completion"], system_prompt)
+        ids, prompt = tokenize_row(tokenizer, row, system_prompt)
         truncated += len(ids) > max_length
         if prompt < max_length:  # else nothing of the answer is left to learn
             labels = [-100] * prompt + ids[prompt:]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from lockgate.handover import Handover, Job, PlainRun
 from lockgate.scaffold.flatten import flatten
-from lockgate.tools import Handover, Job, PlainRun
 
 _HEADER = "# Settings of the trainer (TRL's SFTConfig, PEFT's LoraConfig), for train.py.\n"
 

@@ -1,0 +1,65 @@
+"""What all records will take, from a few that were made."""
+
+import pytest
+
+from lockgate.data import trial
+
+DOCUMENT = {
+    "files": None,
+    "records": 100,
+    "shards": 2,
+    "accept": {"most": 3},
+    "endpoint": {"price": {"input": 0.5, "output": 2}},
+}
+
+
+def made(records=8, timed=24, usage=None):
+    return trial.Trial([{}] * records, [{}] * timed, 10.0, 0.5, usage, [])
+
+
+def test_the_start_is_taken_out_of_the_time_of_a_record():
+    # 5 s to start, 0.5 s a record
+    assert trial.slope(8, 9.0, 40, 25.0) == 0.5
+    assert trial.slope(40, 25.0, 8, 9.0) == 0.5
+
+
+def test_times_that_make_no_sense_give_the_plain_mean():
+    assert trial.slope(8, 30.0, 40, 20.0) == 0.5
+    assert trial.slope(8, 4.0, 8, 4.0) == 0.5
+    assert trial.slope(8, 4.0, 0, 7.0) == 7.0
+
+
+def test_records_that_are_refused_take_their_time_too():
+    found = trial.estimate(DOCUMENT, made(), 24)  # 3 of 4
+    assert (found["wanted"], found["records_to_make"], found["short"]) == (100, 134, 0)
+    assert found["seconds"] == 2 * 10 + 134 * 0.5
+    assert (found["accepted"], found["made"]) == (24, 32)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "to_make", "short"), [(32, 100, 0), (8, 300, 25), (0, 300, 100)]
+)
+def test_the_records_to_make_are_bounded(accepted, to_make, short):
+    found = trial.estimate(DOCUMENT, made(), accepted)
+    assert (found["records_to_make"], found["short"]) == (to_make, short)
+
+
+def test_tokens_and_cost_are_those_of_all_records_that_are_made():
+    usage = {"requests": 64, "input_tokens": 3200, "output_tokens": 640}
+    found = trial.estimate(DOCUMENT, made(usage=usage), 16)  # 200 records to make
+    assert (found["input_tokens"], found["output_tokens"]) == (20_000, 4_000)
+    assert found["cost"] == pytest.approx((20_000 * 0.5 + 4_000 * 2) / 1e6)
+
+
+@pytest.mark.parametrize("endpoint", [None, {"price": None}])
+def test_what_is_not_known_is_not_made_up(endpoint):
+    usage = {"requests": 64, "input_tokens": 3200, "output_tokens": 640}
+    assert trial.estimate({**DOCUMENT, "endpoint": endpoint}, made(usage=usage), 32)["cost"] is None
+    found = trial.estimate(DOCUMENT, made(), 32)
+    assert found["input_tokens"] is found["output_tokens"] is found["cost"] is None
+
+
+def test_a_dataset_is_only_read():
+    document = {**DOCUMENT, "files": "own.jsonl", "records": None, "endpoint": None}
+    found = trial.estimate(document, trial.Trial([{}] * 300, [], 2.0, 0.0, None, []), 300)
+    assert (found["wanted"], found["records_to_make"], found["seconds"]) == (300, 300, 2.0)
