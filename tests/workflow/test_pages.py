@@ -51,8 +51,7 @@ class Look:
 
 def look(page: Path, folder: Path) -> Look:
     """Open a page in a browser of its own, without a network."""
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    assert CHROMIUM, "chromium is not installed (Debian: apt-get install chromium)"
     folder.mkdir()
     picture, log = folder / "page.png", folder / "net.json"
     done = subprocess.run(
