@@ -17,7 +17,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from lockgate.errors import LockgateError
-from lockgate.files import locked, read_text, write_json
+from lockgate.files import locked, read_json, read_text, write_json
 
 REQUIREMENTS = Path(__file__).parents[2] / "workflow" / "envs"
 _MARKER = "lockgate.json"
@@ -66,9 +66,12 @@ def state(name: str) -> str:
     path = place(name)
     if not path.exists():
         return "missing"
-    # The marker is written last; a base interpreter that was removed leaves a dead link.
-    whole = (path / _MARKER).is_file() and _python(path).exists()
-    return "ready" if whole else "incomplete"
+    # The marker is written last. A base interpreter that was removed leaves a dead link; the
+    # environment's programs name the place it was made at, and so fail where that is another.
+    if not (path / _MARKER).is_file() or not _python(path).exists():
+        return "incomplete"
+    made = Path(read_json(path / _MARKER).get("place", ""))
+    return "ready" if made.is_absolute() and made.resolve() == path.resolve() else "incomplete"
 
 
 def old(name: str) -> list[Path]:
@@ -135,12 +138,15 @@ def create(name: str) -> tuple[Path, bool]:
             (path / _MARKER).unlink(missing_ok=True)
             shutil.rmtree(path)
         # this interpreter's own pip does the work: a copy in each environment takes seconds
-        _run([sys.executable, "-m", "venv", "--without-pip", str(path)], name, path)
+        # and by its own path: one that leads through a link ends with that link
+        real = path.resolve()
+        _run([sys.executable, "-m", "venv", "--without-pip", str(real)], name, path)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
         file = REQUIREMENTS / f"{name}.txt"
         install = ["install", "--quiet", "--requirement", str(file)]
-        _run([*pip, str(_python(path)), *install], name, path)
-        write_json(path / _MARKER, {"requirements": digest(name), "made_by": sys.version})
+        _run([*pip, str(_python(real)), *install], name, path)
+        about = {"requirements": digest(name), "made_by": sys.version, "place": str(real)}
+        write_json(path / _MARKER, about)
     return path, True
 
 

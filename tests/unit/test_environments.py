@@ -35,6 +35,7 @@ def _wheel(path: Path) -> None:
         archive.writestr(
             f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-one\nVersion: 1.2\n"
         )
+        archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\ntiny = builtins:print\n")
         archive.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
@@ -81,6 +82,25 @@ def test_a_half_made_one_is_never_taken_for_whole(places: Path) -> None:
     (path / "left-over").touch()
     assert environments.create("other") == (path, True)
     assert not (path / "left-over").exists()
+
+
+def test_its_programs_outlive_a_link_that_led_to_it(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (places / "disk").mkdir()
+    (places / "link").symlink_to(places / "disk")
+    monkeypatch.setenv("LOCKGATE_CACHE", str(places / "link"))
+    environments.create("small")
+    (places / "link").unlink()
+    monkeypatch.setenv("LOCKGATE_CACHE", str(places / "disk"))
+    tiny = environments.python("small").with_name("tiny")
+    assert subprocess.run([tiny]).returncode == 0
+    # its programs cannot move with it
+    (places / "disk").rename(places / "moved")
+    monkeypatch.setenv("LOCKGATE_CACHE", str(places / "moved"))
+    assert environments.state("small") == "incomplete"
+    assert environments.create("small")[1]
+    assert subprocess.run([environments.python("small").with_name("tiny")]).returncode == 0
 
 
 def test_what_pip_says_comes_as_one_message(places: Path) -> None:

@@ -105,11 +105,12 @@ def test_killed_while_it_generates(smoke: Project) -> None:
         assert smoke.run().closed == gate
         smoke.approve(gate)
     work = smoke.results / "data/work"
-    old = set(work.iterdir())
+    old = set(work.rglob("*.parquet"))
 
-    def groups() -> dict[str, int]:
-        found = [path for key in set(work.iterdir()) - old for path in key.rglob("*.parquet")]
-        return {path.name: path.stat().st_mtime_ns for path in found if "partial" not in str(path)}
+    def groups() -> dict[Path, int]:
+        """The new groups of records and when they were written."""
+        found = [path for path in work.rglob("*.parquet") if "partial" not in str(path)]
+        return {path: path.stat().st_mtime_ns for path in found if path not in old}
 
     smoke.kill_when(lambda: len(groups()) >= 2)
     smoke.wait_until_quiet()
@@ -117,7 +118,7 @@ def test_killed_while_it_generates(smoke: Project) -> None:
     assert kept and not (smoke.results / "data/shards/0.json").exists()
     result = smoke.run()
     assert (result.status, result.closed) == (0, None), result.output
-    assert {name: groups()[name] for name in kept} == kept
+    assert groups().items() >= kept.items()
     shard = read(smoke.results / "data/shards/0.json")
     assert len(shard["records"]) == 64
 
@@ -150,7 +151,10 @@ def test_killed_while_it_evaluates(smoke: Project) -> None:
     def finished() -> dict[Any, str | None]:
         """Each finished sample of the new logs; its uuid tells whether it was made again."""
         new = [p for p in directory.rglob("*") if p.is_dir() and p not in old]
-        logs = [read_eval_log(log) for p in new for log in list_eval_logs(str(p))]
+        try:
+            logs = [read_eval_log(log) for p in new for log in list_eval_logs(str(p))]
+        except ValueError:  # it is being written
+            return {}
         return {
             sample.id: sample.uuid
             for log in sorted(logs, key=lambda log: log.eval.created)

@@ -313,6 +313,19 @@ def test_a_killed_evaluation_redoes_only_what_is_unfinished(
     assert [sample["id"] for sample in result["samples"]] == ["r0", "r1", "r2", "r3"]
 
 
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_log_that_was_cut_off_as_it_was_written_is_made_again(
+    base: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: float
+) -> None:
+    logs, config = tmp_path / "logs of 50%", rendered(EXACT)
+    (whole,) = INSPECT.evaluate(config, base, base, {"test": rows}, logs, tmp_path)
+    (log,) = logs.rglob("*.eval")
+    log.write_bytes(log.read_bytes()[: int(log.stat().st_size * kept)])
+    seen = fed(monkeypatch)
+    (result,) = INSPECT.evaluate(config, base, base, {"test": rows}, logs, tmp_path)
+    assert len(seen) == 4 and result["samples"] == whole["samples"]
+
+
 def test_a_task_of_ones_own(base: Path, rows: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     task = {"name": "mine", "task": "mine.py@graded", "max_tokens": 4}

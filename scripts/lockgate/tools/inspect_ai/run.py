@@ -167,11 +167,15 @@ def _run(
 
 
 def _complete(directory: Path) -> Any | None:
-    """The finished log in a directory, or None."""
+    """The finished log in a directory, or None; a log that was cut off is deleted."""
     if not directory.is_dir():
         return None
     for info in list_eval_logs(str(directory)):
-        header = read_eval_log(info, header_only=True)
+        try:
+            header = read_eval_log(info, header_only=True)
+        except ValueError:  # killed while it wrote over the log: its samples are asked again
+            Path(info.name.removeprefix("file://")).unlink()
+            continue
         done = header.results
         if header.status == "success" and done and done.completed_samples == done.total_samples:
             return read_eval_log(info)
