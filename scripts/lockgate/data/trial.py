@@ -101,7 +101,8 @@ def estimate(document: dict[str, Any], trial: Trial, accepted: int) -> dict[str,
         `wanted` records, `records_to_make` for them (at most `accept.most` times as many), and
         how many are `short` then; `seconds` for all shards, one after the other (`shards`,
         `start_seconds`, `seconds_per_record`); `input_tokens`, `output_tokens` and `cost` (None:
-        not known); `accepted` of `made` records.
+        not known), which are least figures if `at_least`, as the tool did not tell of every
+        request; `accepted` of `made` records.
     """
     made = len(trial.records) + len(trial.timed)
     wanted = to_make = made
@@ -128,6 +129,7 @@ def estimate(document: dict[str, Any], trial: Trial, accepted: int) -> dict[str,
         "cost": sum(price[side] * tokens[side] for side in tokens) / 1e6
         if price and tokens
         else None,
+        "at_least": bool(trial.usage and trial.usage.get("untold_calls")),
         "accepted": accepted,
         "made": made,
         "shards": document["shards"],

@@ -144,7 +144,7 @@ class DataGenerator(Adapter, Protocol):
     def usage(self, work: Path) -> dict[str, int] | None:
         """What making the records in `work` (or the preview in `out`) asked of the model:
         `requests`, `input_tokens`, `output_tokens`; None: nothing is known of it. Where there
-        are `untold_calls` of the tool, the numbers are what the others told."""
+        are `untold_calls` of the tool, which did not tell all, more was asked than these."""
         ...
 
 

@@ -149,12 +149,12 @@ def test_sizes_have_the_names_of_the_hub(manifest, records, size):
     assert header["size_categories"] == [size]
 
 
-def test_tokens_of_calls_that_were_killed_are_not_known(manifest):
+def test_tokens_of_calls_that_did_not_tell_theirs_are_not_known(manifest):
     assert "was asked 12 times: 3,400 tokens in, 560 out" in card.card(manifest, "?")
     manifest["usage"]["untold_calls"] = 2
     text = card.card(manifest, "?")
     assert "was asked at least 12 times: at least 3,400 tokens in, at least 560 out" in text
-    assert "that cost at least 0.25 (2 call(s) of the tool ended without telling" in text
+    assert "that cost at least 0.25 (2 call(s) of the tool did not tell all of theirs)" in text
 
 
 def test_an_existing_dataset_has_no_rules_and_no_model(manifest):

@@ -57,6 +57,7 @@ ESTIMATE = {
     "input_tokens": 120_345,
     "output_tokens": 45_678,
     "cost": 1.23456,
+    "at_least": False,
     "start_seconds": 7.1234,
     "seconds_per_record": 4.40123,
     "accepted": 28,
@@ -198,6 +199,13 @@ def test_a_preview_without_any_record_has_a_page(write, difference):
     assert "No figure of this preview is poor" in text and "would leave 1,000 of 1,000" in text
     assert "Tokens and cost are not known" in text
     assert ("This is the first one" in text) == (difference is None)
+
+
+def test_tokens_that_are_not_all_told_are_least_figures(write):
+    estimate = {**ESTIMATE, "at_least": True, "cost": None}
+    text = " ".join(write(estimate=estimate)[1].text.split())
+    assert "at least 120,345 at least 45,678 –" in text
+    assert "of one alias only" in text and "data.endpoint.price" in text
 
 
 def test_an_existing_dataset_needs_no_time(write):

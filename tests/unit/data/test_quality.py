@@ -11,8 +11,8 @@ from lockgate.tools import Column
 
 COLUMNS = [
     Column("topic", "sampled", asked={"bread": 0.5, "milk": 0.25, "salt": 0.25}),
-    Column("question", "written", needs=("topic",)),
-    Column("answer", "written", needs=("question",)),
+    Column("question", "written"),
+    Column("answer", "written"),
     Column("check", "validator", passed="is_valid"),
     Column("quality", "judge", scores={"clarity": "clarity.score", "use": "use.score"}),
 ]

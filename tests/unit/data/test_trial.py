@@ -49,6 +49,9 @@ def test_tokens_and_cost_are_those_of_all_records_that_are_made():
     found = trial.estimate(DOCUMENT, made(usage=usage), 16)  # 200 records to make
     assert (found["input_tokens"], found["output_tokens"]) == (20_000, 4_000)
     assert found["cost"] == pytest.approx((20_000 * 0.5 + 4_000 * 2) / 1e6)
+    assert not found["at_least"]
+    found = trial.estimate(DOCUMENT, made(usage={**usage, "untold_calls": 1}), 16)
+    assert found["at_least"] and found["input_tokens"] == 20_000
 
 
 @pytest.mark.parametrize("endpoint", [None, {"price": None}])

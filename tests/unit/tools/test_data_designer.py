@@ -156,12 +156,13 @@ def test_a_script_without_the_function_is_refused(tmp_path):
 def test_seed_files_are_inputs_and_each_shard_reads_its_own_part(tmp_path):
     (tmp_path / "names.csv").write_text("name\nAnn\n")
     data = section(COLOUR)
-    data["design"]["seed_config"] = {"source": {"seed_type": "local", "path": "names.csv"}}
+    data["design"]["seed_config"] = {"source": {"path": "names.csv"}}
     assert TOOL.inputs(data, tmp_path) == [tmp_path / "names.csv"]
     text = TOOL.render(data, tmp_path)
     assert "num_partitions" in text
     nodes = ast.walk(ast.parse(text))  # a long path stands in two parts
-    assert str(tmp_path / "names.csv") in {getattr(node, "value", None) for node in nodes}
+    written = {getattr(node, "value", None) for node in nodes}
+    assert {str(tmp_path / "names.csv"), "seed_type", "local"} <= written
     (tmp_path / "names.csv").unlink()
     with pytest.raises(LockgateError, match="names.csv does not exist"):
         TOOL.inputs(data, tmp_path)

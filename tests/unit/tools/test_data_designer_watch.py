@@ -171,3 +171,24 @@ def test_usage_is_added_up(tmp_path):
     assert watch.usage(logs[:1]) == {**known, "untold_calls": 0}
     assert watch.usage(logs[1:]) is None
     assert watch.usage([]) is None
+
+
+def test_usage_of_several_aliases_of_one_model_is_not_whole(tmp_path):
+    log = tmp_path / "a.log"
+    checks = "".join(
+        f"[06:18:16] [INFO]   |-- Checking 'mock' in provider named 'p' for model alias '{alias}'\n"
+        for alias in ("writer", "judge", "writer")
+    )
+    called, rest = LOG.split("\n", 1)
+    log.write_text(f"{called}\n{checks}{rest}")
+    assert watch.usage([log]) == {
+        "requests": 65,
+        "input_tokens": 320,
+        "output_tokens": 128,
+        "untold_calls": 1,
+    }
+    log.write_text(log.read_text().replace("model: mock", "model: a\n[INFO]   |-- model: mock"))
+    assert watch.usage([log])["untold_calls"] == 0
+    nothing = "Model usage summary:\n[INFO]   |-- no model usage recorded\n"
+    log.write_text(f"{called}\n{checks}{nothing}{LOG}")
+    assert watch.usage([log])["untold_calls"] == 0

@@ -132,6 +132,7 @@ def complete(data: dict[str, Any], root: Path) -> dict[str, Any]:
     source = seeds.source(design)
     if source is not None:
         source["path"] = str(root / source["path"])
+        source.setdefault("seed_type", "local")  # the tool demands it first as it draws
     return design
 
 

@@ -144,10 +144,11 @@ def blame(failures: Counter[tuple[str, str]]) -> tuple[str, str]:
 def usage(logs: list[Path]) -> dict[str, int] | None:
     """Requests and tokens that the tool's calls summed up at their ends; None: none did.
 
-    A call that was killed tells nothing: it counts among `untold_calls`.
+    A call that was killed tells nothing, and of several aliases of one model the tool tells one:
+    such calls are counted in `untold_calls`.
     """
     text = "\n".join(log.read_bytes().decode(errors="replace") for log in logs)
-    calls = len(re.findall(r"^\$ .*\b(?:create|preview)\b", text, re.MULTILINE))
+    _, *calls = re.split(r"^\$ .*\b(?:create|preview)\b", text, flags=re.MULTILINE)
     tokens = re.findall(r"tokens: input=(\d+), output=(\d+)", text)
     requests = re.findall(r"requests: success=\d+, failed=\d+, total=(\d+)", text)
     if not requests:
@@ -156,8 +157,15 @@ def usage(logs: list[Path]) -> dict[str, int] | None:
         "requests": sum(map(int, requests)),
         "input_tokens": sum(int(given) for given, _ in tokens),
         "output_tokens": sum(int(made) for _, made in tokens),
-        "untold_calls": max(0, calls - text.count("Model usage summary:")),
+        "untold_calls": sum(map(_is_untold, calls)),
     }
+
+
+def _is_untold(output: str) -> bool:
+    _, *summary = output.split("Model usage summary:")
+    aliases = len(set(re.findall(r"for model alias '(.*?)'", output)))
+    told = summary[-1].count("-- model: ") if summary else 0
+    return not summary or 0 < told < aliases
 
 
 def _counts(log: Path, began: int) -> list[int]:
