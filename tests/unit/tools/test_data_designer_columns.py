@@ -173,6 +173,14 @@ def test_a_name_that_no_column_of_a_script_has_is_told(tmp_path):
     assert error.value.hint == "did you mean 'text'?"
 
 
+def test_a_script_whose_model_uses_tools_is_refused(tmp_path):
+    text = SCRIPT.replace('model_alias="w",', 'model_alias="w", tool_alias="search",')
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(LockgateError, match="column 'pair' uses tools") as error:
+        TOOL.fields({"script": "mine.py"}, tmp_path)
+    assert error.value.where == "data.script" and "data.files" in error.value.hint
+
+
 def test_a_script_that_fails_is_one_message(tmp_path):
     (tmp_path / "mine.py").write_text("def load_config_builder():\n    raise OSError('boom')\n")
     with pytest.raises(LockgateError, match="boom") as error:

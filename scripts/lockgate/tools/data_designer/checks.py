@@ -41,6 +41,12 @@ def check(design: dict[str, Any], seeded: list[str] | None) -> None:
     for at, column in enumerate(design["columns"]):
         where = f"{WHERE}.columns[{at}]"
         who = f"column '{column['name']}'"
+        if column.get("tool_alias"):  # its command gives no MCP provider to a generation
+            raise LockgateError(
+                f"{who} uses tools, which models cannot do here",
+                where=f"{where}.tool_alias",
+                hint="leave it out; or make the records elsewhere, and name them in data.files",
+            )
         for key, template in references.templates(column).items():
             _template(template, known, who, f"{where}.{key}")
         for key, name in references.named(column).items():

@@ -168,7 +168,7 @@ def _check_structure(design: Any) -> None:
         raise LockgateError("must be a mapping with columns", where=where)
     if "tool_configs" in design:
         raise LockgateError(
-            "models cannot use tools here: the tools' (MCP) server would have to run in every job",
+            "models cannot use tools here: the command data-designer starts no servers of tools",
             where=f"{where}.tool_configs",
             hint="leave it out; or make the records elsewhere, and name their file in data.files",
         )
@@ -195,12 +195,6 @@ def _check_structure(design: Any) -> None:
                 hint="the tool would keep only the last one: give each its own name",
             )
         seen[column["name"]] = index
-        if column.get("tool_alias"):
-            raise LockgateError(
-                f"column '{column['name']}' uses tools, which models cannot do here",
-                where=f"{here}.tool_alias",
-                hint="leave it out",
-            )
     for key in ("constraints", "profilers", "processors"):
         parts = design.get(key) or []
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
