@@ -103,15 +103,18 @@ class Rules:
         self._form = projection.compile_rows(rows) if rows else None
         self._when = compile_when(accept["when"]) if accept["when"] else None
         self._least = _least(accept["scores"], columns)
-        self._checks: list[Callable[[Mapping[str, Any]], str]] = []
-        for column in columns:
-            if accept["complete"] and column.role in ("written", "structured"):
-                self._checks.append(_completeness(column.name))
-        for column in columns:
-            if accept["valid"] and column.passed:
-                self._checks.append(_validity(column.name, column.passed))
-            if accept["valid"] and column.schema is not None:
-                self._checks.append(_fit(column.name, column.schema))
+        known = {column.name: column for column in columns}
+        asked = checked(accept, columns)
+        self._checks: list[_Check] = [
+            _unless_skipped(known[name], check(known[name]))
+            for check, names in (
+                (_completeness, asked["written"]),
+                (_validity, asked["validators"]),
+                (_fit, asked["schemas"]),
+            )
+            for name in names
+        ]
+        self._skipped = {column.name: column.skipped for column in columns}
 
     def verdict(self, record: Mapping[str, Any]) -> str:
         """Empty, or why the record does not count; the same words for the same reason."""
@@ -119,7 +122,10 @@ class Rules:
             if reason := check(record):
                 return reason
         for name, (column, path, least) in self._least.items():
-            if reason := _below(name, at(record.get(column), path), least):
+            value = record.get(column)
+            if value in self._skipped[column]:
+                continue
+            if reason := _below(name, at(value, path), least):
                 return reason
         if self._when:
             try:
@@ -146,7 +152,34 @@ def advice(reason: str) -> str:
     return "the column's prompt or its model, or accept.complete"
 
 
-def _completeness(name: str) -> Callable[[Mapping[str, Any]], str]:
+def checked(accept: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, list[str]]:
+    """Names of the columns that are looked at: whose text has to be there and no refusal
+    (`written`), which have to say yes (`validators`), which have to fit (`schemas`)."""
+    return {
+        "written": [
+            column.name
+            for column in columns
+            if accept["complete"] and column.role in ("written", "structured")
+        ],
+        "validators": [column.name for column in columns if accept["valid"] and column.passed],
+        "schemas": [
+            column.name for column in columns if accept["valid"] and column.schema is not None
+        ],
+    }
+
+
+_Check = Callable[[Mapping[str, Any]], str]
+
+
+def _unless_skipped(column: Column, check: _Check) -> _Check:
+    if not column.skipped:
+        return check
+    return lambda record: "" if record.get(column.name) in column.skipped else check(record)
+
+
+def _completeness(column: Column) -> _Check:
+    name = column.name
+
     def check(record: Mapping[str, Any]) -> str:
         value = record.get(name)
         if value is None or value in ("", [], {}) or (isinstance(value, str) and not value.strip()):
@@ -156,9 +189,11 @@ def _completeness(name: str) -> Callable[[Mapping[str, Any]], str]:
     return check
 
 
-def _validity(name: str, path: str) -> Callable[[Mapping[str, Any]], str]:
+def _validity(column: Column) -> _Check:
+    name = column.name
+
     def check(record: Mapping[str, Any]) -> str:
-        passed = at(record.get(name), path)
+        passed = at(record.get(name), column.passed)
         if passed is None:
             return f"validator {name} says nothing"
         return "" if passed is True else f"validator {name} says no"
@@ -166,10 +201,12 @@ def _validity(name: str, path: str) -> Callable[[Mapping[str, Any]], str]:
     return check
 
 
-def _fit(name: str, schema: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], str]:
+def _fit(column: Column) -> _Check:
     import jsonschema
 
-    validator = jsonschema.validators.validator_for(schema)(schema)
+    assert column.schema is not None
+    name = column.name
+    validator = jsonschema.validators.validator_for(column.schema)(column.schema)
 
     def check(record: Mapping[str, Any]) -> str:
         value = record.get(name)

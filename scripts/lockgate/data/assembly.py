@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import lockgate
 from lockgate import tools
-from lockgate.data import hub, parquet, projection, quality, splits
+from lockgate.data import acceptance, hub, parquet, projection, quality, splits
 from lockgate.data.records import NAMES, SPLIT
 from lockgate.errors import LockgateError
 from lockgate.files import digest, file_digest, read_json, write_json, write_jsonl
@@ -87,6 +87,9 @@ def assemble(
             },
         },
         "accept": None if document["files"] else document["accept"],
+        "checked": acceptance.checked(document["accept"], columns)
+        if columns and not document["files"]
+        else None,
         "splits": {
             "own": any(SPLIT in record for record in given),
             "shares": document["splits"],

@@ -40,7 +40,7 @@ def card(manifest: Mapping[str, Any], question: str) -> str:
         m=manifest,
         question=question,
         front=yaml.safe_dump(_front(manifest), sort_keys=False, allow_unicode=True),
-        rules=_rules(manifest["accept"] or {}),
+        rules=_rules(manifest["accept"], manifest.get("checked")) if manifest["accept"] else [],
         limits=_limits(manifest),
         text=escape,
     )
@@ -73,13 +73,19 @@ def _front(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _rules(accept: Mapping[str, Any]) -> list[str]:
-    """What a record had to be, a sentence each."""
+def _rules(accept: Mapping[str, Any], checked: Mapping[str, list[str]] | None) -> list[str]:
+    """What a record had to be, a sentence each; `checked` None: not known of which columns."""
     found = []
-    if accept.get("complete"):
-        found.append("Text of the model's is there, and is no refusal to answer.")
-    if accept.get("valid"):
-        found.append("Validators find it valid, and structured values fit their schema.")
+    if checked is None:
+        found.append("Not known: which columns were checked (the script says no more what it has).")
+        checked = {}
+    for what, told in (
+        ("written", "there, and no refusal to answer (as far as one is known in English)"),
+        ("validators", "a validator that finds the record valid"),
+        ("schemas", "what its JSON Schema wants"),
+    ):
+        for name in checked.get(what, []):
+            found.append(f"{escape(name)} is {told}.")
     for name, least in accept.get("scores", {}).items():
         found.append(f"The judge's score {escape(name)} is at least {least:g}.")
     if accept.get("when"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def compile_rows(rows: Mapping[str, str | None]) -> Form:
     Raises:
         LockgateError: if one is not a Jinja2 template.
     """
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_shown)
     compiled = {}
     for key, text in rows.items():
         if text is None or key == "messages":
@@ -53,6 +54,16 @@ def compile_rows(rows: Mapping[str, str | None]) -> Form:
                 hint="fields are written {{ field }}",
             ) from None
     return Form(compiled, rows.get("messages"))
+
+
+class _NoValue(ValueError):
+    pass
+
+
+def _shown(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise _NoValue("a field in it has no value")  # else the text would be None, or nan
+    return value
 
 
 def row_of(record: Mapping[str, Any], form: Form) -> dict[str, Any]:
@@ -196,7 +207,9 @@ def _texts(record: Mapping[str, Any], templates: Mapping[str, jinja2.Template]) 
         except Exception as error:  # a template may raise what any expression raises
             raise LockgateError(
                 f"cannot become a row: {error} (data.rows.{key})",
-                hint=f"its fields are: {', '.join(map(str, record))}",
+                hint="write {{ field or '' }} where one may have none"
+                if isinstance(error, _NoValue)
+                else f"its fields are: {', '.join(map(str, record))}",
             ) from None
         if not text:
             raise LockgateError(

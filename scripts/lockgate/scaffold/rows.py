@@ -13,6 +13,7 @@ from lockgate.runs import Run
 
 SPLITS = ("train", "validation", "test")
 
+_OF_COLUMNS = ("name", "role", "passed", "scores", "schema", "skipped")
 _KEPT = ("records", "accept", "rows", "splits", "seed", "similarity", "group")
 
 
@@ -102,7 +103,7 @@ def recipe(experiment: Matrix, runs: list[Run]) -> dict[str, Any]:
     adapter = tools.get("data", document["tool"], experiment.source)
     design = experiment.config.results / "build" / "data" / adapter.design_name
     columns = [
-        {key: getattr(column, key) for key in ("name", "role", "passed", "scores", "schema")}
+        {key: getattr(column, key) for key in _OF_COLUMNS}
         for column in adapter.describe(design, document)
     ]
     prompts = list(dict.fromkeys(run.system_prompt for run in runs))

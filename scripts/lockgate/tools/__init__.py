@@ -49,6 +49,7 @@ class Column:
         passed: of a validator, the dotted path within its value to true or false.
         scores: of a judge, dotted path within its value to each score.
         schema: of a structured column, the JSON Schema of its value; else None.
+        skipped: what stands in records for which the design leaves the column out.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Column:
     passed: str = ""
     scores: dict[str, str] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
+    skipped: tuple[Any, ...] = ()
 
 
 class Adapter(Protocol):

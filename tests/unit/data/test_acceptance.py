@@ -1,5 +1,7 @@
 """Which records of a design count, and why the others do not."""
 
+import dataclasses
+
 import pytest
 
 from lockgate.config.data import Accept
@@ -103,6 +105,25 @@ def test_an_expression_decides():
 def test_a_record_that_gives_no_row_is_refused():
     rows = {"prompt": "{{ topic }}", "completion": "{{ answer }}"}
     assert verdict(rows=rows) == "gives an empty prompt (data.rows.prompt)"
+
+
+@pytest.mark.parametrize("left_out", [None, "none"])
+def test_a_column_that_the_design_leaves_out_is_not_missed(left_out):
+    columns = [dataclasses.replace(column, skipped=("none", None)) for column in COLUMNS]
+    accept = Accept(scores={"quality": 2}).model_dump()
+    without = {column.name: left_out for column in columns}
+    assert acceptance.Rules(accept, columns, None).verdict(without) == ""
+    assert acceptance.Rules(accept, COLUMNS, None).verdict(without) != ""
+    refused = {**without, "answer": "I cannot help with this."}
+    assert acceptance.Rules(accept, columns, None).verdict(refused) == "answer refuses"
+
+
+def test_what_is_checked_can_be_told():
+    assert acceptance.checked(Accept().model_dump(), COLUMNS) == {
+        "written": ["answer", "thing"], "validators": ["code"], "schemas": ["thing"]
+    }  # fmt: skip
+    accept = Accept(valid=False, complete=False).model_dump()
+    assert not any(acceptance.checked(accept, COLUMNS).values())
 
 
 def test_each_record_has_a_verdict():

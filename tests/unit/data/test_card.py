@@ -54,6 +54,7 @@ def manifest():
         "accept": {
             "valid": True, "complete": False, "scores": {"quality": 3.0}, "when": "size > 0",
         },
+        "checked": {"written": ["more"], "validators": ["sum"], "schemas": ["more"]},
         "splits": {"own": False, "shares": {}, "similarity": 0.8, "group": "kind"},
         "origin": {"design": "d" * 12, "script": None, "dataset": None,
                    "inputs": {"seeds.csv": "5" * 64}, "model": "writer", "weights": None,
@@ -90,7 +91,9 @@ def test_all_that_is_known_is_told(manifest):
         "Seed 7, 2 shard(s), finished 2026-01-01T10:00:00+0000",
         "asked 12 times: 3,400 tokens in, 560 out; at the prices of the configuration that cost",
         "Licence of the seed data: not stated",
-        "Validators find it valid",
+        "more is there, and no refusal",
+        "sum is a validator that finds",
+        "more is what its JSON Schema wants",
         "The judge's score quality is at least 3.",
         "size &gt; 0 is true",
         "4 of 5 made count (80.0%)",
@@ -155,6 +158,14 @@ def test_tokens_of_calls_that_did_not_tell_theirs_are_not_known(manifest):
     text = card.card(manifest, "?")
     assert "was asked at least 12 times: at least 3,400 tokens in, at least 560 out" in text
     assert "that cost at least 0.25 (2 call(s) of the tool did not tell all of theirs)" in text
+
+
+def test_rules_that_nothing_was_checked_by_are_not_told(manifest):
+    manifest["accept"] = {"valid": True, "complete": True, "scores": {}, "when": None}
+    manifest["checked"] = {"written": [], "validators": [], "schemas": []}
+    assert "All that were made." in shown(card.card(manifest, "?"))
+    manifest["checked"] = None
+    assert "Not known: which columns were checked" in shown(card.card(manifest, "?"))
 
 
 def test_an_existing_dataset_has_no_rules_and_no_model(manifest):

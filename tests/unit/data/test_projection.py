@@ -1,6 +1,7 @@
 """From records to rows, and the rows that a run has of its own."""
 
 import json
+import math
 
 import pytest
 
@@ -333,3 +334,12 @@ def test_other_rows_are_those_to_train_on_of_a_file_with_splits(tmp_path):
     assert [row["prompt"] for row in projection.other_rows(run)] == [
         f"question {n}" for n in range(5)
     ]
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_a_value_that_is_not_there_becomes_no_text(value):
+    form = projection.compile_rows({"prompt": "Say {{ a }} {{ b.c }}", "completion": "x"})
+    assert projection.problem({"a": 0.5, "b": {"c": ""}}, form) == ""
+    for record in ({"a": value, "b": {"c": 1}}, {"a": 1, "b": {"c": value}}):
+        reason = projection.problem(record, form)
+        assert reason == "cannot become a row: a field in it has no value (data.rows.prompt)"

@@ -6,6 +6,7 @@ import pytest
 
 from lockgate.errors import LockgateError
 from lockgate.tools import Column, get
+from lockgate.tools.data_designer import columns
 
 TOOL = get("data", "data_designer", "test")
 SCRIPT = """
@@ -137,6 +138,73 @@ def test_each_column_has_its_role_and_what_it_is_made_of():
     assert found["made"].schema == schema
     assert found["mark"].scores == {"clear": "clear.score"}
     assert found["valid"].passed == "is_valid"
+
+
+def test_text_that_is_dropped_counts_where_it_is_shown():
+    found = describe(
+        {"name": "draft", "column_type": "llm-text", "prompt": "x", "drop": True},
+        {"name": "loud", "column_type": "expression", "expr": "{{ draft }}!", "drop": True},
+        {"name": "answer", "column_type": "expression", "expr": "{{ loud }}"},
+        {"name": "other", "column_type": "expression", "expr": "{{ answer }}"},
+    )
+    assert {name: one.role for name, one in found.items()} == {
+        "answer": "written",
+        "other": "derived",
+    }
+
+
+def test_a_column_that_is_skipped_says_what_stands_there():
+    found = describe(
+        sampler("topic", "category", values=["a"]),
+        {
+            "name": "text",
+            "column_type": "llm-text",
+            "prompt": "{{ topic }}",
+            "skip": {"when": "{{ topic == 'a' }}", "value": "none"},
+        },
+        {"name": "mark", "column_type": "llm-judge", "prompt": "{{ text }}"},
+        {
+            "name": "joined",
+            "column_type": "expression",
+            "expr": "{{ text }}",
+            "propagate_skip": False,
+        },
+    )
+    assert {name: one.skipped for name, one in found.items()} == {
+        "topic": (),
+        "text": ("none",),
+        "mark": (None,),
+        "joined": (),
+    }
+
+
+@pytest.mark.parametrize("processor", [True, False])
+def test_a_dropped_validator_cannot_say_which_records_are_valid(processor):
+    check = {"name": "valid", "column_type": "validation", "target_columns": ["a"]}
+    design = {"columns": [sampler("a", "category", values=["x"]), check]}
+    if processor:
+        design["processors"] = [{"processor_type": "drop_columns", "column_names": ["val*"]}]
+    else:
+        check["drop"] = True
+    columns.check_kept(design, {"valid": False})
+    with pytest.raises(LockgateError, match="column 'valid' is dropped") as error:
+        columns.check_kept(design, {"valid": True})
+    assert error.value.where == "data.design.columns[1]"
+
+
+@pytest.mark.parametrize(
+    ("values", "to", "asked"),
+    [
+        ([1, 2], "float", {"1.0", "2.0"}),
+        ([1.2, 2.0], "int", {"1", "2"}),
+        ([1, 2.5], None, {"1.0", "2.5"}),
+        ([1, 2], "str", {"1", "2"}),
+    ],
+)
+def test_values_are_asked_for_as_the_records_have_them(values, to, asked):
+    more = {"convert_to": to} if to else {}
+    found = describe(sampler("n", "category", values=values, more=more))
+    assert set(found["n"].asked) == asked
 
 
 def test_seed_columns_come_first(tmp_path):

@@ -67,6 +67,7 @@ class DataDesigner:
             script.check(given, root)
         else:
             _check_design(data, root)
+        columns.check_kept(given, data.get("accept") or {}, script=bool(data.get("script")))
         if seeds.columns(given, root) is None:
             return None
         return columns.describe(given, root)

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from lockgate.errors import LockgateError
 from lockgate.tools import Column
 from lockgate.tools.data_designer import constrain, references, seeds
 
@@ -33,15 +34,36 @@ def describe(design: dict[str, Any], root: Path) -> list[Column]:
     own = {column["name"]: column for column in design["columns"]}
     seeded = seeds.columns(design, root) or []
     found = [Column(name, "seed") for name in seeded if name not in own]
-    for _name, column in own.items():
-        found.append(_one(column, own))
+    for column in own.values():
+        found.append(_one(column, own, gone))
         found += [Column(more, "derived") for more in references.beside(column)]
     return [column for column in found if not references.is_dropped(column.name, gone)]
 
 
-def _one(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> Column:
-    kind = column["column_type"]
-    role = _ROLES.get(kind, "derived")
+def check_kept(design: dict[str, Any], accept: dict[str, Any], script: bool = False) -> None:
+    """Refuse a validator that is dropped where records have to be valid: none could be judged.
+
+    Args:
+        design: in the tool's declarative form.
+        accept: the section `data.accept`.
+        script: the user's own script built it.
+
+    Raises:
+        LockgateError: naming the column.
+    """
+    gone = references.dropped(design)
+    for at, column in enumerate(design["columns"] if accept.get("valid") else []):
+        name = column["name"]
+        if column["column_type"] == "validation" and references.is_dropped(name, gone):
+            raise LockgateError(
+                f"column '{name}' is dropped: nothing tells which records it finds valid",
+                where="data.script" if script else f"data.design.columns[{at}]",
+                hint="keep it, or set data.accept.valid to false",
+            )
+
+
+def _one(column: dict[str, Any], known: dict[str, dict[str, Any]], gone: list[str]) -> Column:
+    role = _role(column, known, gone)
     return Column(
         column["name"],
         role,
@@ -51,7 +73,32 @@ def _one(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> Column:
         if role == "judge"
         else {},
         schema=constrain.schema(column) if role == "structured" else None,
+        skipped=_skipped(column, known),
     )
+
+
+def _role(column: dict[str, Any], known: dict[str, dict[str, Any]], gone: list[str]) -> str:
+    """Text of a model's that is dropped is looked at where an expression repeats it."""
+    role = _ROLES.get(column["column_type"], "derived")
+    if column["column_type"] != "expression":
+        return role
+    shown = [
+        known[name]
+        for name in references.needs(column)
+        if name in known and references.is_dropped(name, gone)
+    ]
+    roles = {_role(one, known, gone) for one in shown}
+    return "written" if roles & {"written", "structured"} else role
+
+
+def _skipped(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
+    """What the tool writes where it skips the column, by itself or because of one it needs."""
+    own = [column["skip"].get("value")] if column.get("skip") else []
+    if column.get("propagate_skip", True) and any(
+        _skipped(known[name], known) for name in references.needs(column) if name in known
+    ):
+        own.append(None)
+    return tuple(own)
 
 
 def _asked(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, float] | None:
@@ -62,13 +109,13 @@ def _asked(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str
     if kind == "category":
         values = params["values"]
         weights = params.get("weights") or [1] * len(values)
-        return _shares(zip(_texts(values), weights, strict=True))
+        return _shares(zip(_texts(values, column), weights, strict=True))
     if kind == "subcategory":
         parent = known.get(params["category"])
         shares = _asked(parent, known) if parent else None
         if shares is None:
             return None
-        lists = {str(value): _texts(choices) for value, choices in params["values"].items()}
+        lists = {str(value): _texts(made, column) for value, made in params["values"].items()}
         return _shares(
             (choice, share / len(choices))
             for value, share in shares.items()
@@ -85,18 +132,19 @@ def _asked(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str
     return None
 
 
-def _texts(values: list[Any]) -> list[str]:
-    """Values as text, of the one type that a numpy array of them has."""
-    if all(isinstance(value, int | float) for value in values) and not all(
-        isinstance(value, int) for value in values
-    ):
-        values = [float(value) for value in values]
+def _texts(values: list[Any], column: dict[str, Any]) -> list[str]:
+    """Values as text, of the one type that a numpy array of them, or its conversion, has."""
+    wanted = column.get("convert_to")
+    if all(isinstance(value, int | float) for value in values):
+        if wanted == "int":
+            values = [round(value) for value in values]
+        elif wanted == "float" or not all(isinstance(value, int) for value in values):
+            values = [float(value) for value in values]
     return [str(value) for value in values]
 
 
 def _numbers(shares: dict[int, float], column: dict[str, Any]) -> dict[str, float]:
-    as_float = column.get("convert_to") == "float"
-    return {str(float(value) if as_float else value): share for value, share in shares.items()}
+    return dict(zip(_texts(list(shares), column), shares.values(), strict=True))
 
 
 def _shares(pairs: Any) -> dict[str, float]:
