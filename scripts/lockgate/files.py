@@ -75,7 +75,7 @@ def read_text(path: Path | str, *, where: str = "", hint: str = "") -> str:
         LockgateError: if it does not exist, is not readable or is not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")  # with or without a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise LockgateError(f"cannot read {path}: {reason}", where=where, hint=hint) from error
@@ -112,6 +112,12 @@ def read_jsonl(path: Path | str, where: str = "") -> list[dict[str, Any]]:
                 where=str(path),
                 hint="each line must be one JSON object",
             ) from error
+        except RecursionError:
+            raise LockgateError(
+                f"line {number} is nested too deeply",
+                where=str(path),
+                hint="flatten it: write what is within as text, or as fields of the record",
+            ) from None
         if not isinstance(row, dict):
             raise LockgateError(
                 f"line {number} is {type(row).__name__}, not an object",

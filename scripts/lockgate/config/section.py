@@ -32,6 +32,8 @@ def _address(value: str) -> str:
         raise ValueError("an address begins with http:// or https://, a host, and maybe a port")
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address has no user or key in it: name its variable in api_key_env")
+    if "?" in value or "#" in value:  # a key may be there, and addresses are written to files
+        raise ValueError("an address ends with its path: name a key's variable in api_key_env")
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,9 @@ def place(root: Path, item: str) -> tuple[str, Path | None]:
         item: name and digest of what is previewed.
     """
     _mend(root)
-    there = sorted(root.glob("[0-9]*"), key=lambda path: int(path.name))
+    # a copy that somebody made, like `001-good`, is none
+    names = [path for path in root.glob("[0-9]*") if re.fullmatch("[0-9]+", path.name)]
+    there = sorted(names, key=lambda path: int(path.name))
     if there and read_json(there[-1] / REVIEW)["item"] == item:
         return there[-1].name, there[-2] if len(there) > 1 else None
     last = int(there[-1].name) if there else 0

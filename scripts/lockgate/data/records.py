@@ -17,6 +17,11 @@ SPLIT = "lockgate_split"
 
 NAMES = ("train", "validation", "test")
 
+LEVELS = 100
+"""Objects and lists within each other that a record may have."""
+
+_FLATTEN = "flatten it: write what is within as text, or as fields of the record"
+
 _SPLITS_FORM = (
     'a .json file is {"train": [{"input": "...", "output": "..."}, ...], "test": [...], '
     '"validation": [...]}, or one list of records'
@@ -39,13 +44,25 @@ def read(path: Path | str, where: str = "data.files") -> list[dict[str, Any]]:
     found = _read(hub.local(path) if isinstance(path, str) else path, where)
     for number, record in enumerate(found, 1):
         try:
-            json.dumps(record, ensure_ascii=False).encode()
+            text = json.dumps(record, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise LockgateError(
                 f"record {number} has half of a character (an escape like \\ud83d alone)",
                 where=str(path),
                 hint="mend the text, or take the record out",
             ) from None
+        if text.count(b"[") + text.count(b"{") > LEVELS and _levels(record) > LEVELS:
+            raise LockgateError(
+                f"record {number} is nested too deeply", where=str(path), hint=_FLATTEN
+            )
+    return found
+
+
+def _levels(value: Any) -> int:
+    found, inner = 0, [value]
+    while inner := [one for one in inner if isinstance(one, list | dict)]:
+        inner = [o for one in inner for o in (one.values() if isinstance(one, dict) else one)]
+        found += 1
     return found
 
 
@@ -75,6 +92,10 @@ def _json(path: Path | str, where: str) -> list[dict[str, Any]]:
             f"not valid JSON: {error}",
             where=str(path),
             hint=f"{_SPLITS_FORM}; a file of one object a line is named .jsonl",
+        ) from None
+    except RecursionError:
+        raise LockgateError(
+            "a record is nested too deeply", where=str(path), hint=_FLATTEN
         ) from None
     if isinstance(content, list):
         return _objects(content, str(path))
@@ -121,7 +142,7 @@ def _objects(values: list[Any], where: str) -> list[dict[str, Any]]:
 
 
 def _table(path: Path | str, where: str, delimiter: str) -> list[dict[str, Any]]:
-    text = read_text(path, where=where).removeprefix("\ufeff")
+    text = read_text(path, where=where)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:

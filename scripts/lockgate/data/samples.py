@@ -57,7 +57,9 @@ def preview_data(
     adapter = tools.get("data", document["tool"], str(spec))
     out = summary.parent
     out.mkdir(parents=True, exist_ok=True)
+    root = out / "iterations"
     with attempts.attempt(summary, name, "the samples are being made"):
+        number, previous = iterations.place(root, name)
         manifests = read_manifests(models)
         with endpoints.serving(document, manifests, threads, out / "server.log") as running:
             made = trial.make(adapter, design, document, records, running, out)
@@ -99,8 +101,6 @@ def preview_data(
             "pages": made.pages,
             "versions": adapter.versions(),
         }
-        root = out / "iterations"
-        number, previous = iterations.place(root, name)
         review = {
             "item": name,
             "experiment": ledger.parent.name,

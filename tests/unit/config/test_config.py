@@ -318,9 +318,17 @@ def test_an_address_that_is_none_is_told(url):
     assert "my.yaml: data.endpoint.url: an address begins with http://" in message(data)
 
 
-def test_a_key_in_an_address_is_refused_and_not_told():
-    told = message(change("data/endpoint", {"url": "http://me:secret@host/v1", "model": "m"}))
-    assert "my.yaml: data.endpoint.url: an address has no user or key in it" in told
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("http://me:secret@host/v1", "an address has no user or key in it"),
+        ("http://host/v1?key=secret", "an address ends with its path"),
+        ("http://host/v1#secret", "an address ends with its path"),
+    ],
+)
+def test_a_key_in_an_address_is_refused_and_not_told(url, what):
+    told = message(change("data/endpoint", {"url": url, "model": "m"}))
+    assert f"my.yaml: data.endpoint.url: {what}" in told
     assert "api_key_env" in told
     assert "secret" not in told
 

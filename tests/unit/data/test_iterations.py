@@ -1,5 +1,7 @@
 """Previews that are kept one by one, and what changed between two."""
 
+import shutil
+
 import pytest
 
 from lockgate.data import iterations
@@ -50,6 +52,13 @@ def test_the_thousandth_is_the_last_one(tmp_path):
     write_json(tmp_path / "999" / iterations.REVIEW, review("a"))
     assert keep(tmp_path, "b") == ("1000", "999")
     assert keep(tmp_path, "c") == ("1001", "1000")
+
+
+def test_a_copy_under_another_name_is_left_alone(tmp_path):
+    keep(tmp_path, "a")
+    shutil.copytree(tmp_path / "001", tmp_path / "001-good")
+    assert keep(tmp_path, "b") == ("002", "001")
+    assert names(tmp_path) == ["001", "001-good", "002"]
 
 
 def test_one_that_fails_leaves_what_was_there(tmp_path):

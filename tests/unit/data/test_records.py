@@ -97,6 +97,22 @@ def test_a_file_that_is_none_is_refused(tmp_path, name, content, what):
     assert what in refused(write(tmp_path / name, content))
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_byte_order_mark_is_no_content(tmp_path, name):
+    text = json.dumps(ONE) if name == "a.json" else "".join(json.dumps(one) for one in ONE)
+    assert records.read(write(tmp_path / name, "\ufeff" + text)) == ONE
+
+
+@pytest.mark.parametrize("levels", [100, 5000])
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_record_of_too_many_levels_is_refused(tmp_path, name, levels):
+    deep = '{"a": ' + "[" * levels + "]" * levels + "}"
+    path = write(tmp_path / name, f"[{deep}]" if name == "a.json" else deep)
+    assert "is nested too deeply" in refused(path)
+    flat = '{"a": ' + "[" * 99 + "]" * 99 + "}"
+    assert len(records.read(write(path, f"[{flat}]" if name == "a.json" else flat))) == 1
+
+
 def test_bytes_are_refused(tmp_path):
     path = tmp_path / "rows.parquet"
     parquet.write_table(pyarrow.Table.from_pylist([{"a": b"x"}]), path)

@@ -99,6 +99,13 @@ def test_what_changed_in_a_dataset_is_told(preview):
     assert "similarity" in (OUT / "review.html").read_text()
 
 
+def test_a_broken_iteration_is_told_before_anything_is_made(preview, monkeypatch):
+    (OUT / "iterations/001").mkdir(parents=True)
+    monkeypatch.setattr(samples.trial, "make", lambda *_: pytest.fail("it was made"))
+    with pytest.raises(LockgateError, match="iterations/001/review.json"):
+        preview()
+
+
 @pytest.mark.slow
 def test_a_design_is_sampled_timed_and_compared(preview):
     summary, review = preview(**MADE, accept={"when": "kind == 'easy'", "most": 10})
