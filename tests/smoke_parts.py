@@ -8,6 +8,7 @@ DATA = {
     "timed": 20,
     "start_seconds": 10.0,
     "seconds_per_record": 0.5,
+    "at_most": False,
     "peak_memory_mb": 800,
 }
 SMOKE = {

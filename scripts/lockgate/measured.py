@@ -50,12 +50,16 @@ def rows(
 
 def _generation(data: dict[str, Any], gpus: int) -> dict[str, Any]:
     made, wanted = data["records_to_make"], data["records_planned"]
-    expected = data["shards"] * data["start_seconds"] + made * data["seconds_per_record"]
+    starts = data["shards"] * data["start_seconds"]
+    expected = starts + made * data["seconds_per_record"]
     more = f"; {made} are to be made to accept {wanted}" if made != wanted else ""
+    at_most = data.get("at_most", False)
+    if at_most:
+        more += "; at most, as the tool's start is in the time of a record"
     return row(
         None,
         "generate",
-        LOW * expected,
+        LOW * (starts if at_most else expected),
         expected,
         HIGH * expected,
         f"measured in the preview: {data['timed']} records{more}",

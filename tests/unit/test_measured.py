@@ -26,6 +26,13 @@ def test_generation_pays_for_each_start_and_each_record():
     assert row["memory_mb"] == 800
 
 
+def test_a_bound_of_the_generation_is_told_as_one():
+    row = rows(CONTROL, data={**DATA, "at_most": True})["generate", None]
+    assert row["seconds"] == {"low": 16.0, "expected": 70.0, "high": 105.0}  # the starts alone
+    assert "at most, as the tool's start is in" in row["basis"]
+    assert "at most" not in rows(CONTROL)["generate", None]["basis"]
+
+
 def test_training_is_its_start_steps_validation_and_saves():
     row = rows(TUNED)["train", "tuned"]
     # 75 rows in batches of 8: 10 steps, twice, of 2 x 4 x 40 tokens at 2 s for 400: 1.6 s;

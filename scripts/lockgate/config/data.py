@@ -227,7 +227,8 @@ class Data(Section):
         default=8,
         ge=1,
         description="Records made for the preview, before approval. To time the generation, a "
-        "fifth of `records` (twice this number at least, 24 at most) is made beside them.",
+        "fifth of `records`, 24 at most, is made beside them; where twice this number is more, so "
+        "many.",
     )
 
     @model_validator(mode="after")

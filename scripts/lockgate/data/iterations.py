@@ -97,7 +97,8 @@ def difference(
 
 def headline(review: dict[str, Any]) -> dict[str, float]:
     """The figures by which previews are compared, by what they are called on the page."""
-    figures, seconds = review["figures"], review["estimate"]["seconds_per_record"]
+    figures, estimate = review["figures"], review["estimate"]
+    seconds = None if estimate.get("at_most") else estimate["seconds_per_record"]
     rows, records = figures["rows"], figures["records"]
     found = {
         "records": records,

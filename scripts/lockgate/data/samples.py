@@ -97,6 +97,7 @@ def preview_data(
             "shards": document["shards"],
             "start_seconds": round(made.start_seconds, 2),
             "seconds_per_record": made.seconds_per_record,
+            "at_most": made.at_most,
             "peak_memory_mb": round(process.peak_memory_mb()),
             "pages": made.pages,
             "versions": adapter.versions(),

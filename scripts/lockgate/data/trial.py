@@ -11,7 +11,7 @@ from typing import Any
 from lockgate import process, tools
 
 TIMED_RECORDS = 24
-"""At most so many records are made to time the generation."""
+"""So many records time the generation, where twice the samples are not more."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Trial:
         records: the samples; of a file, all.
         timed: made beside them to take the time, and not kept; of a file, none.
         start_seconds: of a generation, before its first record.
-        seconds_per_record: from then on.
+        seconds_per_record: from then on; `at_most`: the start may be in it.
         usage: what both together asked of the model; None: not known.
         pages: the tool's own, relative to the preview's directory; an index first.
     """
@@ -33,6 +33,7 @@ class Trial:
     seconds_per_record: float
     usage: dict[str, int] | None
     pages: list[str]
+    at_most: bool = False
 
 
 def make(
@@ -61,13 +62,15 @@ def make(
     shutil.rmtree(work, ignore_errors=True)  # a kept result would make it look quick
     made = adapter.preview(design, {**document, "preview_records": records}, running, out)
     shown, used = process.seconds() - started, adapter.usage(out)
-    count = min(TIMED_RECORDS, document["records"], max(document["records"] // 5, 2 * records))
+    count = max(2 * records, min(TIMED_RECORDS, document["records"] // 5))
+    count = min(count, document["records"])
     start = process.seconds()
     timed = adapter.generate(design, {**alone, "records": count}, 0, running, work)
     seconds = process.seconds() - start
     more = adapter.usage(work)
+    paced = adapter.pace(work) if hasattr(adapter, "pace") else None
     shutil.rmtree(work, ignore_errors=True)
-    per_record = slope(len(made), shown, len(timed), seconds)
+    per_record, at_most = rate((len(made), shown), (len(timed), seconds), paced)
     below = [path.relative_to(out) for path in sorted(out.rglob("*.html"), key=_order)]
     return Trial(
         made,
@@ -76,6 +79,7 @@ def make(
         per_record,
         {key: used[key] + more[key] for key in used} if used and more else None,
         [str(path) for path in below if len(path.parts) > 1 and path.parts[0] != "iterations"],
+        at_most,
     )
 
 
@@ -83,10 +87,27 @@ def _order(page: Path) -> tuple[bool, Path]:
     return page.name != "index.html", page
 
 
-def slope(few: int, seconds_few: float, many: int, seconds_many: float) -> float:
-    """Seconds a record, from the times of two calls that both pay for the tool's start."""
-    rise = (seconds_many - seconds_few) / (many - few) if many != few else 0.0
-    return rise if rise > 0 else seconds_many / max(1, many)
+def rate(
+    one: tuple[int, float], other: tuple[int, float], paced: tuple[int, float] | None = None
+) -> tuple[float, bool]:
+    """Seconds a record, and whether they are a bound, as a start is in them.
+
+    One start may take twice as long as another. So the difference of two calls counts where it is
+    longer than that; else what the tool tells of its pace within a call.
+
+    Args:
+        one, other: records and seconds of two calls that both pay for the tool's start.
+        paced: records and seconds without a start, see `tools.DataGenerator`; None: not known.
+    """
+    (few, seconds_few), (many, seconds_many) = sorted([one, other])
+    longer = seconds_many - seconds_few
+    if many > few:
+        each = longer / (many - few)
+        if 0 <= 2 * (seconds_few - few * each) < longer:
+            return each, False
+    if paced:
+        return paced[1] / paced[0], False
+    return seconds_many / max(1, many), True
 
 
 def estimate(document: dict[str, Any], trial: Trial, accepted: int) -> dict[str, Any]:
@@ -100,9 +121,9 @@ def estimate(document: dict[str, Any], trial: Trial, accepted: int) -> dict[str,
     Returns:
         `wanted` records, `records_to_make` for them (at most `accept.most` times as many), and
         how many are `short` then; `seconds` for all shards, one after the other (`shards`,
-        `start_seconds`, `seconds_per_record`); `input_tokens`, `output_tokens` and `cost` (None:
-        not known), which are least figures if `at_least`, as the tool did not tell of every
-        request; `accepted` of `made` records.
+        `start_seconds`, `seconds_per_record`), a bound if `at_most`; `input_tokens`,
+        `output_tokens` and `cost` (None: not known), which are least figures if `at_least`, as the
+        tool did not tell of every request; `accepted` of `made` records.
     """
     made = len(trial.records) + len(trial.timed)
     wanted = to_make = made
@@ -129,6 +150,7 @@ def estimate(document: dict[str, Any], trial: Trial, accepted: int) -> dict[str,
         "cost": sum(price[side] * tokens[side] for side in tokens) / 1e6
         if price and tokens
         else None,
+        "at_most": trial.at_most,
         "at_least": bool(trial.usage and trial.usage.get("untold_calls")),
         "accepted": accepted,
         "made": made,

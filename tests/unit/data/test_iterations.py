@@ -82,6 +82,13 @@ def test_what_a_killed_call_left_is_put_right(tmp_path, renamed):
     assert (tmp_path / "001" / iterations.DOCUMENT).exists() != renamed
 
 
+def test_a_bound_of_the_time_is_no_figure_to_compare():
+    told = review()
+    assert "seconds a record" in iterations.headline(told)
+    told["estimate"]["at_most"] = True
+    assert "seconds a record" not in iterations.headline(told)
+
+
 def kept(tmp_path, document, told):
     folder = tmp_path / "001"
     write_yaml(folder / iterations.DOCUMENT, document)

@@ -58,6 +58,7 @@ ESTIMATE = {
     "output_tokens": 45_678,
     "cost": 1.23456,
     "at_least": False,
+    "at_most": False,
     "start_seconds": 7.1234,
     "seconds_per_record": 4.40123,
     "accepted": 28,
@@ -142,6 +143,13 @@ def test_the_page_shows_every_figure(write):
     assert "touch approvals/demo/preview.approved\nsnakemake --profile local" in seen.text
     assert source.count('<details class="record') == 2 and seen.tags.count("svg") == 6
     assert "quality relevance 8 3.5 3 4 4 4" in text
+
+
+def test_a_time_with_the_start_in_it_is_told_as_a_bound(write):
+    source, _ = write()
+    assert "at most" not in source
+    source, _ = write(estimate={**ESTIMATE, "at_most": True})
+    assert source.count("at most ") == 3 and "to tell their time from the tool's start" in source
 
 
 def test_the_page_stands_alone_and_its_links_are_files(write):

@@ -123,7 +123,7 @@ def test_a_design_is_sampled_timed_and_compared(preview):
     assert not (OUT / "timing").exists()
 
     with pytest.raises(LockgateError) as error:
-        preview(**MADE, accept={"when": "number < 0"})
+        preview(**{**MADE, "records": 1000}, accept={"when": "number < 0"})
     assert error.value.where == "data.accept"
     assert error.value.what == "no sample record is accepted: accept.when is not true (8 of 8)"
     kept = (OUT / "iterations/002").resolve()
@@ -133,7 +133,10 @@ def test_a_design_is_sampled_timed_and_compared(preview):
     assert {change["name"] for change in told["difference"]["keys"]} == {
         "accept.when",
         "accept.most",
+        "records",
     }
-    assert told["estimate"]["short"] == 20
+    assert told["estimate"]["short"] == 1000
+    # of 24 records the tool tells its pace; a record takes a few milliseconds, a start seconds
+    assert not told["estimate"]["at_most"] and 0 < told["estimate"]["seconds_per_record"] < 0.1
     page = (kept / "review.html").read_text()
     assert "8 of 8 records do not count: accept.when is not true" in page

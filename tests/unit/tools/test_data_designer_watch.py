@@ -1,5 +1,9 @@
 """What the tool tells while it runs, and an endpoint that goes away."""
 
+import os
+
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from lockgate.errors import LockgateError
@@ -171,6 +175,21 @@ def test_usage_is_added_up(tmp_path):
     assert watch.usage(logs[:1]) == {**known, "untold_calls": 0}
     assert watch.usage(logs[1:]) is None
     assert watch.usage([]) is None
+
+
+def test_the_pace_is_that_of_the_groups_behind_the_first(tmp_path):
+    work = tmp_path / "shard-0-key"
+    folder = work / "dataset/parquet-files"
+    folder.mkdir(parents=True)
+    for group, (rows, at) in enumerate([(16, 100.0), (4, 103.5), (16, 101.5)]):
+        path = folder / f"batch_{group:05d}.parquet"
+        pyarrow.parquet.write_table(pyarrow.table({"id": list(range(rows))}), path)
+        os.utime(path, (at, at))
+        (work / "create.log").write_text(LOG)
+        assert watch.pace(tmp_path) == (None, (4, 3.5), (20, 3.5))[group]
+    (work / "create.log").write_text(LOG + LOG)  # the second call took its start in between
+    assert watch.pace(tmp_path) is None
+    assert watch.pace(tmp_path / "nothing") is None
 
 
 def test_usage_of_several_aliases_of_one_model_is_not_whole(tmp_path):

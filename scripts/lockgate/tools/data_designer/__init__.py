@@ -171,6 +171,9 @@ class DataDesigner:
         return watch.usage([*work.rglob("create.log"), *work.glob("preview.log")])
 
     def scaffold(self, data: dict[str, Any], root: Path) -> Handover:
+    def pace(self, work: Path) -> tuple[int, float] | None:
+        return watch.pace(work)
+
         return scaffold.scaffold(data, self.design_name, root)
 
 

@@ -161,6 +161,22 @@ def usage(logs: list[Path]) -> dict[str, int] | None:
     }
 
 
+def pace(work: Path) -> tuple[int, float] | None:
+    """Records behind the first group that was finished, and the seconds that they took.
+
+    None: not known, as there was one group, or more than one call, each with its own start.
+    """
+    import pyarrow.parquet
+
+    said = "".join(log.read_text("utf-8", "replace") for log in work.rglob("create.log"))
+    groups = work.glob("*/dataset/parquet-files/batch_*.parquet")
+    first, *more = sorted((path.stat().st_mtime_ns, path) for path in groups) or [(0, work)]
+    if not more or len(re.findall(r"^\$ .*\bcreate\b", said, flags=re.MULTILINE)) != 1:
+        return None
+    rows = sum(pyarrow.parquet.read_metadata(path).num_rows for _, path in more)
+    return rows, (more[-1][0] - first[0]) / 1e9
+
+
 def _is_untold(output: str) -> bool:
     _, *summary = output.split("Model usage summary:")
     aliases = len(set(re.findall(r"for model alias '(.*?)'", output)))
