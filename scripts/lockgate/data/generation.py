@@ -181,7 +181,7 @@ def _accepted(
         LockgateError: if there are too few, with the reasons and what to change.
     """
     shards = document["shards"]
-    share = document["records"] // shards + (shard < document["records"] % shards)
+    share = tools.share(document["records"], shards, shard)
     limit = math.ceil(document["accept"]["most"] * share)
     progress, result, ask = Progress(directory, share), Result(), share
     while True:

@@ -61,6 +61,14 @@ class Column:
     skipped: tuple[Any, ...] = ()
 
 
+def share(records: int, shards: int, shard: int) -> int:
+    """How many of a design's records a shard makes: the last one makes what is left over, too.
+
+    A tool that cuts a seed dataset into parts may do the same, so that each row comes once.
+    """
+    return records // shards + (records % shards if shard == shards - 1 else 0)
+
+
 class Adapter(Protocol):
     """What every adapter has."""
 

@@ -5,6 +5,7 @@ import http.server
 import importlib.util
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lockgate.errors import LockgateError
-from lockgate.tools import Endpoint, get
+from lockgate.tools import Endpoint, get, share
 from lockgate.tools.data_designer import command, schemas
 from lockgate.tools.data_designer import design as designs
 
@@ -168,6 +169,64 @@ def test_seed_files_are_inputs_and_each_shard_reads_its_own_part(tmp_path):
         TOOL.inputs(data, tmp_path)
 
 
+def chosen_rows(text, folder, shards, monkeypatch):
+    """What each shard's design chooses of a seed dataset, by the tool's own classes."""
+    (folder / "design.py").write_text(text)
+    monkeypatch.setenv("LOCKGATE_SHARDS", str(shards))
+    found = []
+    for shard in range(shards):
+        monkeypatch.setenv("LOCKGATE_SHARD", str(shard))
+        load = runpy.run_path(str(folder / "design.py"))["load_config_builder"]
+        load()  # a second call is to choose the same
+        found.append(load().build().seed_config.selection_strategy)
+    return found
+
+
+@pytest.mark.parametrize(("chosen", "size"), [(None, 1003), ({"start": 4, "end": 406}, 403)])
+def test_every_seed_row_belongs_to_one_shard_which_makes_as_many_records(
+    tmp_path, monkeypatch, chosen, size
+):
+    (tmp_path / "names.csv").write_text("name\nAnn\n")
+    data = section(COLOUR, shards=8, records=size)
+    data["design"]["seed_config"] = {"source": {"path": "names.csv"}}
+    data["design"]["seed_config"] |= {"selection_strategy": chosen} if chosen else {}
+    found = chosen_rows(TOOL.render(data, tmp_path), tmp_path, 8, monkeypatch)
+    parts = [one if chosen else one.to_index_range(size) for one in found]
+    first = chosen["start"] if chosen else 0
+    rows = [row for part in parts for row in range(part.start, part.end + 1)]
+    assert rows == list(range(first, first + size))
+    assert [part.end + 1 - part.start for part in parts] == [share(size, 8, n) for n in range(8)]
+    whole = chosen_rows(TOOL.render(data, tmp_path), tmp_path, 1, monkeypatch)[0]
+    whole = whole if chosen else whole.to_index_range(size)
+    assert (whole.start, whole.end) == (first, first + size - 1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "what"),
+    [
+        ({"index": 1, "num_partitions": 3}, "each of 4 shards would read these same rows"),
+        ({"start": 5, "end": 7}, "3 rows of the seed dataset are chosen for 4 shards"),
+    ],
+)
+def test_chosen_seed_rows_that_shards_cannot_share_are_refused(chosen, what):
+    data = section(COLOUR, shards=4)
+    data["design"]["seed_config"] = {"source": {"path": "a.csv"}, "selection_strategy": chosen}
+    error = refused(data)
+    assert error.where == "data.design.seed_config.selection_strategy"
+    assert what in error.what and error.hint
+    data["shards"] = 1
+    assert str(chosen.get("index", 5)) in TOOL.render(data, Path())
+
+
+def test_a_token_is_refused_and_not_repeated():
+    data = section(COLOUR)
+    source = {"seed_type": "hf", "path": "datasets/a/b/c.csv", "token": "hf_secret"}
+    data["design"]["seed_config"] = {"source": source}
+    error = refused(data)
+    assert error.where == "data.design.seed_config.source.token"
+    assert "HF_TOKEN" in error.hint and "secret" not in str(error)
+
+
 @pytest.mark.parametrize(
     ("changes", "key", "what"),
     [
@@ -197,6 +256,15 @@ def test_a_column_that_cannot_be_right_is_named(column, key, what):
     error = refused(section(COLOUR, column))
     assert error.where == f"data.design.columns[1].{key}"
     assert what in error.what
+
+
+@pytest.mark.parametrize("alias", [1, ["x"], None])
+def test_an_alias_that_is_no_text_is_refused(alias):
+    data = section(COLOUR, {**TEXT, "model_alias": "w"})
+    data["design"]["model_configs"] = [{"alias": "writer"}, {"alias": alias}]
+    error = refused(data)
+    assert error.where == "data.design.model_configs[1].alias"
+    assert "is no text" in error.what and error.hint
 
 
 def test_an_unknown_provider_is_named():
@@ -377,6 +445,34 @@ def test_the_endpoint_is_checked(model, monkeypatch, url, name, key, where, what
     assert error.value.hint
 
 
+def test_no_proxy_comes_between_the_check_and_the_endpoint(model, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    command.check_endpoint(model.endpoint)
+
+
+def test_a_vocabulary_that_is_cut_off_is_not_there(tmp_path, monkeypatch):
+    """Killed within the copy: no file has the name yet that would be trusted."""
+    carried = tmp_path / "litellm" / "litellm_core_utils" / "tokenizers" / command._VOCABULARY
+    carried.parent.mkdir(parents=True)
+    carried.write_text("words")
+    (tmp_path / "litellm" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "replace", killed)
+        command._vocabulary(tmp_path / "cache")
+    assert not (tmp_path / "cache" / command._VOCABULARY).exists()
+    command._vocabulary(tmp_path / "cache")
+    (found,) = (tmp_path / "cache").iterdir()
+    assert (found.name, found.read_text()) == (command._VOCABULARY, "words")
+
+
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_a_gateway_whose_server_is_gone_does_not_answer_for_it(model, monkeypatch, status):
     monkeypatch.setattr(model, "do_GET", lambda self: self._send(status, {}))
@@ -443,9 +539,22 @@ def test_real_generation_is_repeatable_and_shards_differ(tmp_path):
     again = TOOL.generate(design, data, 0, None, tmp_path / "b")
     other = TOOL.generate(design, data, 1, None, tmp_path / "a")
     numbers = [{record["number"] for record in made} for made in (first, again, other)]
-    assert [len(made) for made in (first, again, other)] == [21, 21, 20]
+    assert [len(made) for made in (first, again, other)] == [20, 20, 21]
     assert first == again
     assert not numbers[0] & numbers[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chosen", [None, {"start": 2, "end": 8}])
+def test_real_shards_share_out_the_seed_rows(tmp_path, chosen):
+    (tmp_path / "seed.csv").write_text("doc;topic\n" + "".join(f"d{n};t\n" for n in range(11)))
+    wanted = [f"d{n}" for n in (range(2, 9) if chosen else range(11))]
+    data = section(COLOUR, endpoint=None, shards=2, records=len(wanted))
+    data["design"]["seed_config"] = {"source": {"path": "seed.csv"}}
+    data["design"]["seed_config"] |= {"selection_strategy": chosen} if chosen else {}
+    design = build(data, tmp_path)
+    made = [TOOL.generate(design, data, shard, None, tmp_path / "work") for shard in (0, 1)]
+    assert [record["doc"] for records in made for record in records] == wanted
 
 
 @pytest.mark.slow

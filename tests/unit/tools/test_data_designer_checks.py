@@ -222,6 +222,70 @@ def test_the_tools_classes_are_asked_before_anything_is_built(column, key, what,
     assert hint in error.hint
 
 
+@pytest.mark.parametrize(
+    ("more", "key", "what", "hint"),
+    [
+        ({"params": {"values": ["a", "b"], "weights": ["1", "2"]}}, "params.weights[0]", "", ""),
+        ({"sampler_type": "bernoulli", "params": {"p": "0.3"}}, "params.p", "", ""),
+        ({"sampler_type": "binomial", "params": {"n": "5", "p": 0.5}}, "params.n", "", ""),
+        (
+            {"params": {"values": ["a", "b"], "weights": [-1, 2]}},
+            "params.weights",
+            "must not be negative",
+            "0 or more",
+        ),
+        (
+            {"conditional_params": {"x == 1": {"values": ["a", "b"], "weights": [2, -1]}}},
+            "conditional_params.x == 1.weights",
+            "must not be negative",
+            "0 or more",
+        ),
+        (
+            {"sampler_type": "gaussian", "params": {"mean": 0, "stddev": -1}},
+            "params.stddev",
+            "must not be negative",
+            "0 or more",
+        ),
+    ],
+)
+def test_parameters_are_numbers_that_can_be_drawn_with(more, key, what, hint):
+    number = {"name": "x", "column_type": "sampler", "sampler_type": "uniform"}
+    number["params"] = {"low": 0, "high": 1}
+    error = refused_by_the_tool(section(number, {**COLOUR, **more}))
+    assert error.where == f"data.design.columns[1].{key}"
+    assert (what or "valid") in error.what and "column 'colour'" in error.what
+    assert (hint or "without quotes") in error.hint
+
+
+def test_a_models_settings_are_not_guessed():
+    settings = {"inference_parameters": {"timeout": "60", "temperature": 1}}
+    error = refused_by_the_tool(section(COLOUR, TEXT, model_configs=[settings]))
+    assert error.where == "data.design.model_configs[0].inference_parameters.timeout"
+    assert "without quotes" in error.hint
+    settings["inference_parameters"]["timeout"] = 60
+    TOOL.fields(section(COLOUR, TEXT, model_configs=[settings]), Path())
+
+
+@pytest.mark.parametrize(
+    ("column", "key", "what"),
+    [
+        (
+            {**COLOUR, "params": {"values": ["a"], "weights": [float("inf")]}},
+            "params.weights[0]",
+            "inf",
+        ),
+        ({**COLOUR, "params": {"values": [float("nan")]}}, "params.values[0]", "nan"),
+        ({**TEXT, "prompt": "a \ud83d"}, "prompt", "surrogate"),
+        ({**SUB, "params": {"values": {"\ud83d": []}}}, "params.values", "surrogate"),
+    ],
+)
+def test_what_no_script_can_hold_is_refused_first(column, key, what):
+    error = refused(section({**COLOUR, "name": "other"}, column))
+    assert error.where == f"data.design.columns[1].{key}"
+    assert what in error.what and f"'{column['name']}'" in error.what
+    str(error).encode()
+
+
 def test_a_key_of_a_models_settings_is_checked():
     settings = {"inference_parameters": {"max_token": 5}}
     error = refused_by_the_tool(section(COLOUR, TEXT, model_configs=[settings]))
@@ -256,6 +320,16 @@ def test_what_cannot_be_checked_is_said():
     names = ("picture", "http://v", "made")
     assert all(name in note for name, note in zip(names, told, strict=True))
     assert all(note.startswith("not checked: ") for note in told)
+    data["design"]["seed_config"] = {
+        "source": {"seed_type": "hf", "path": "datasets/a/b/c.csv"},
+        "sampling_strategy": "shuffle",
+    }
+    data["shards"] = 4
+    more = TOOL.notes(Path("design.py"), data)[: -len(names)]
+    assert "shuffles" in more[0] and "a row for each of 4 shards" in more[1]
+    assert "datasets/a/b/c.csv" in more[2]
+    assert all(note.startswith("not checked: ") for note in more)
+    del data["design"]["seed_config"]
     data["endpoint"]["constrain"] = True
     assert len(TOOL.notes(Path("design.py"), data)) == 2
     assert TOOL.notes(Path("design.py"), section(COLOUR, TEXT)) == []

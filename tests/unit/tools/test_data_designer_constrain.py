@@ -133,3 +133,54 @@ def test_the_embedded_model_gives_objects_and_scores(tmp_path):
     for record in made:
         assert {"question", "answer"} <= record["pair"].keys()
         assert record["mark"]["clear"]["score"] in ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("shape", "place", "what"),
+    [
+        ({"type": "objekt"}, ".type", "objekt"),
+        ({"properties": {"a": {"minimum": "3"}}}, ".properties.a.minimum", "'3'"),
+        ({"properties": {"a": {"pattern": "("}}}, ".properties.a.pattern", "'('"),
+        ({"patternProperties": {"(": {}}}, ".patternProperties", "'('"),
+        ({"required": 5}, ".required", "5"),
+        ({"$schema": [5]}, "['$schema']", "[5]"),
+        ({"items": {"$ref": "#/$defs/b"}, "$defs": {"a": {}}}, "", "'#/$defs/b'"),
+        ({"items": {"$ref": "http://127.0.0.1:9/item.json"}}, "", "127.0.0.1:9"),
+    ],
+)
+def test_a_format_that_is_no_schema_is_refused(shape, place, what):
+    column = {"name": "made", "column_type": "llm-structured", "output_format": shape}
+    with pytest.raises(LockgateError, match="column 'made'") as error:
+        constrain.check([{"name": "a"}, column])
+    assert error.value.where == f"data.design.columns[1].output_format{place}"
+    assert what in error.value.what and error.value.hint
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}},
+        {"properties": {"$ref": {"const": {"$ref": "#/nowhere"}}}},
+        {"$defs": {"a": {"$id": "item.json", "$defs": {"b": {}}, "items": {"$ref": "#/$defs/b"}}}},
+        {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "definitions": {"a": {}},
+            "items": {"$ref": "#/definitions/a"},
+        },
+        {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+        "made by the tool",
+    ],
+)
+def test_a_format_that_is_a_schema_passes(shape):
+    constrain.check([{"name": "made", "output_format": shape}])
+
+
+@pytest.mark.parametrize("given", [{}, {"seed_config": {"source": {"path": "a.csv"}}}])
+def test_a_design_is_refused_with_a_format_that_is_none(given):
+    column = {"name": "made", "column_type": "llm-structured", "prompt": "x"}
+    column["output_format"] = {"type": "object", "properties": {}, "required": [["x"]]}
+    endpoint = {"url": "http://127.0.0.1:9/v1", "model": "tiny", "constrain": True}
+    data = {"records": 3, "design": {"columns": [column], **given}, "endpoint": endpoint}
+    with pytest.raises(LockgateError, match="column 'made'"):
+        TOOL.render(data, Path())

@@ -56,7 +56,8 @@ def test_a_file_without_records_is_refused(tmp_path, suffix):
     [
         ("seed.parquet", "no parquet", "cannot be read"),
         ("seed.jsonl", "{oops\n", "cannot be read"),
-        ("seed.json", "[1, 2]", "not an object"),
+        ("seed.json", "[1, 2", "cannot be read"),
+        ("seed.csv", b"", "has no records"),
         ("seed.csv", b"a\n\xff\n", "cannot be read"),
         ("seed.txt", "a", "cannot be a seed dataset"),
         (None, "", "does not exist"),
@@ -87,15 +88,40 @@ def test_a_long_text_is_a_value_as_any_other(tmp_path):
     assert seeds.columns(design("seed.csv"), tmp_path) == ["doc"]
 
 
-def test_a_csv_that_is_none_is_refused(tmp_path, monkeypatch):
-    def fails(stream):
-        raise seeds.csv.Error("new-line character seen in unquoted field")
+@pytest.mark.parametrize("between", [",", ";", "\t", "|"])
+def test_values_stand_apart_as_the_tool_finds_them(tmp_path, between):
+    rows = [["doc", "topic"], ["one, and two", "a"], ["it's", "b"]]
+    quoted = [between.join(f'"{value}"' for value in row) for row in rows]
+    (tmp_path / "it's.csv").write_text("\n".join(quoted) + "\n")
+    assert seeds.columns(design("it's.csv"), tmp_path) == ["doc", "topic"]
 
+
+@pytest.mark.parametrize("suffix", seeds.SUFFIXES)
+def test_each_shard_needs_a_seed_row(tmp_path, suffix):
+    write(tmp_path / f"seed{suffix}", [{"doc": "one"}, {"doc": "two"}, {"doc": "three"}])
+    data = {"records": 8, "design": design(f"seed{suffix}"), "endpoint": None, "shards": 3}
+    TOOL.fields(data, tmp_path)
+    data["shards"] = 4
+    with pytest.raises(LockgateError, match="has 3 rows for 4 shards") as error:
+        TOOL.fields(data, tmp_path)
+    assert error.value.where == "data.shards" and error.value.hint
+
+
+def test_rows_of_several_files_are_counted_and_those_of_a_folder(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        write(tmp_path / name, [{"doc": "x"}, {"doc": "y"}])
+    assert seeds.rows(design("*.csv"), 9, tmp_path) == 4
+    assert seeds.rows(design("*.csv"), 3, tmp_path) == 3
+    assert seeds.rows(design(".", kind="directory"), 9, tmp_path) == 2
+    assert seeds.rows(design("datasets/a/b/c.csv", kind="hf"), 9, tmp_path) is None
+    assert seeds.rows({"columns": [TOPIC]}, 9, tmp_path) is None
+
+
+@pytest.mark.parametrize("named", [5, [1, 2]])
+def test_columns_are_not_the_users_to_name(tmp_path, named):
     write(tmp_path / "seed.csv", [{"doc": "x"}])
-    monkeypatch.setattr(seeds.csv, "reader", fails)
-    with pytest.raises(LockgateError, match="seed.csv cannot be read: new-line") as error:
-        seeds.columns(design("seed.csv"), tmp_path)
-    assert error.value.where == seeds.WHERE
+    data = {"records": 2, "design": design("seed.csv", columns=named), "endpoint": None}
+    assert [column.name for column in TOOL.fields(data, tmp_path)] == ["doc", "topic"]
 
 
 @pytest.mark.parametrize(

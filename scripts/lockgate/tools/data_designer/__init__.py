@@ -1,10 +1,10 @@
 """Synthetic records by NeMo Data Designer: designed, checked, previewed, generated.
 
-Modules: `design` (the script, from the configuration), `checks` and `references` (of its names),
-`seeds` (seed files), `constrain` (answers kept to a schema), `columns` (what the records have),
-`script` (the user's own), `providers` (endpoints known by name), `program` (which command is here),
-`command` (calls of it), `schemas` (the tool's classes), `records` and `watch` (generation that
-survives a crash), `scaffold` (generation without Lockgate).
+Modules: `design` and `literal` (the script, from the configuration), `checks` and `references` (of
+its names), `seeds` (seed files), `constrain` (answers kept to a schema), `columns` (what the
+records have), `script` (the user's own), `providers` (endpoints known by name), `program` (which
+command is here), `command` (calls of it), `schemas` (the tool's classes), `records` and `watch`
+(generation that survives a crash), `scaffold` (generation without Lockgate).
 
 A script of the user's own (`data.script`) finds the model under the provider `endpoint` and
 should seed its samplers with the environment variable LOCKGATE_SEED; LOCKGATE_SHARD and
@@ -21,7 +21,7 @@ from typing import Any
 from lockgate import files
 from lockgate.errors import LockgateError
 from lockgate.handover import Handover
-from lockgate.tools import Column, Endpoint
+from lockgate.tools import Column, Endpoint, share
 from lockgate.tools.data_designer import (
     checks,
     columns,
@@ -61,6 +61,7 @@ class DataDesigner:
         return providers.endpoint(data["endpoint"], data.get("command"))
 
     def fields(self, data: dict[str, Any], root: Path) -> list[Column] | None:
+        self.versions()
         given = data.get("design")
         if given is None:
             given = script.design_of(root / data["script"])
@@ -75,7 +76,7 @@ class DataDesigner:
     def notes(self, design: Path, data: dict[str, Any]) -> list[str]:
         given = data.get("design")
         if given is not None:
-            return checks.notes(given, data.get("endpoint"))
+            return checks.notes(given, data.get("endpoint"), data.get("shards", 1))
         return [*script.notes(design), *checks.notes(script.design_of(design), None)]
 
     def learn(self) -> dict[str, Any]:
@@ -157,7 +158,7 @@ class DataDesigner:
     ) -> list[dict[str, Any]]:
         self.versions()
         seed, shards = data.get("seed", 0), data.get("shards", 1)
-        wanted = data["records"] // shards + (shard < data["records"] % shards)
+        wanted = share(data["records"], shards, shard)
         if wanted == 0:
             return []
         # Records of another design, seed or division must not be carried on.
@@ -170,16 +171,17 @@ class DataDesigner:
     def usage(self, work: Path) -> dict[str, int] | None:
         return watch.usage([*work.rglob("create.log"), *work.glob("preview.log")])
 
-    def scaffold(self, data: dict[str, Any], root: Path) -> Handover:
     def pace(self, work: Path) -> tuple[int, float] | None:
         return watch.pace(work)
 
+    def scaffold(self, data: dict[str, Any], root: Path) -> Handover:
         return scaffold.scaffold(data, self.design_name, root)
 
 
 def _check_design(data: dict[str, Any], root: Path) -> None:
     completed = design.complete(data, root)
     checks.check(completed, seeds.columns(completed, Path()))
+    seeds.check_rows(completed, data.get("shards", 1))
     checks.check_persons(completed)
     schemas.check(completed, data["design"])
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import graphlib
+import math
 import os
 from typing import Any
 
 import jinja2
 
 from lockgate.errors import LockgateError
-from lockgate.tools.data_designer import constrain, references
+from lockgate.tools.data_designer import constrain, references, seeds
 from lockgate.tools.data_designer.references import nearest
 
 WHERE = "data.design"
@@ -58,6 +59,33 @@ def check(design: dict[str, Any], seeded: list[str] | None) -> None:
         _processor(processor, known, f"{WHERE}.processors[{at}]")
 
 
+def check_values(value: Any, where: str = WHERE, who: str = "") -> None:
+    """Refuse what a script cannot hold, or a file: numbers without end, and halves of characters.
+
+    Raises:
+        LockgateError: naming the key, and the column where it is in one.
+    """
+    if isinstance(value, dict):
+        if not who and isinstance(value.get("name"), str):
+            who = f"{value['name']!r}: "
+        for key, one in value.items():
+            check_values(key, where, who)
+            check_values(one, f"{where}.{key}", who)
+    elif isinstance(value, list):
+        for at, one in enumerate(value):
+            check_values(one, f"{where}[{at}]", who)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise LockgateError(
+            f"{who}{value} is no finite number", where=where, hint="write a number, or leave it out"
+        )
+    elif isinstance(value, str) and any("\ud800" <= one <= "\udfff" for one in value):
+        raise LockgateError(
+            f"{who}a half of a character (a lone surrogate) is in the text",
+            where=where,
+            hint="write the character itself, not its \\u escapes",
+        )
+
+
 def check_persons(design: dict[str, Any]) -> None:
     """Refuse persons of the tool's own datasets where these are not at hand.
 
@@ -74,10 +102,19 @@ def check_persons(design: dict[str, Any]) -> None:
             )
 
 
-def notes(design: dict[str, Any], endpoint: dict[str, Any] | None) -> list[str]:
+def notes(design: dict[str, Any], endpoint: dict[str, Any] | None, shards: int = 1) -> list[str]:
     """What no check can tell of a design, one sentence each."""
     found = []
-    given = (design.get("seed_config") or {}).get("source") or {}
+    seeded = design.get("seed_config") or {}
+    given = seeded.get("source") or {}
+    if seeded.get("sampling_strategy") == "shuffle":
+        found.append(
+            "not checked: whether the same seed gives the same records: the tool shuffles the seed "
+            "dataset anew in each call, so rows may come again, or not at all, after an "
+            "interruption (sampling_strategy: ordered reads each row in its turn)"
+        )
+    if shards > 1 and given and seeds.rows(design, shards) is None:
+        found.append(f"not checked: whether the seed dataset has a row for each of {shards} shards")
     if given.get("seed_type") == "hf":
         found.append(f"not checked: the columns of the seed dataset {given.get('path')}")
     constrained = constrain.wanted(endpoint)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from typing import Any
+
+from lockgate.errors import LockgateError
 
 KEY = "response_format"
 
@@ -32,6 +35,51 @@ def schema(column: dict[str, Any]) -> dict[str, Any] | None:
         except (KeyError, TypeError):
             return None  # the tool's classes will say what is wrong
     return None
+
+
+def check(columns: list[dict[str, Any]]) -> None:
+    """Check that each `output_format` is a JSON Schema, and refers to nothing outside itself.
+
+    Raises:
+        LockgateError: naming the column, and the place in its schema.
+    """
+    for at, column in enumerate(columns):
+        shape = column.get("output_format")
+        found = next(_faults(shape), None) if isinstance(shape, dict) else None
+        if found:
+            place, what = found
+            raise LockgateError(
+                f"column '{column['name']}': its output_format is no JSON Schema: {what}",
+                where=f"data.design.columns[{at}].output_format{place}",
+                hint="json-schema.org says what one may have",
+            )
+
+
+def _faults(shape: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a JSON Schema, and its place there, like `.properties.a.type`."""
+    import jsonschema
+    import jsonschema_specifications
+    import referencing
+    import referencing.jsonschema
+
+    kind = jsonschema.validators.validator_for(
+        shape if isinstance(shape.get("$schema"), str) else {}
+    )
+    try:
+        kind.check_schema(shape)
+    except jsonschema.SchemaError as error:
+        yield error.json_path.removeprefix("$"), error.message
+        return
+    known = referencing.jsonschema.specification_with(kind.META_SCHEMA["$schema"])
+    whole = known.create_resource(shape)
+    parts = [(whole, jsonschema_specifications.REGISTRY.resolver_with_root(whole))]
+    for part, resolver in parts:
+        if isinstance(part.contents, dict) and "$ref" in part.contents:
+            try:
+                resolver.lookup(part.contents["$ref"])
+            except referencing.exceptions.Unresolvable:
+                yield "", f"nothing is at its $ref '{part.contents['$ref']}'"
+        parts += [(one, resolver.in_subresource(one)) for one in part.subresources()]
 
 
 def models(columns: list[dict[str, Any]], configs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,8 +6,6 @@ The text depends on its arguments alone: it is made, and hashed, while the pipel
 from __future__ import annotations
 
 import copy
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from lockgate import files
 from lockgate.errors import LockgateError
 from lockgate.imports import with_imports
 from lockgate.tools.data_designer import checks, constrain, script, seeds
+from lockgate.tools.data_designer.literal import literal
 from lockgate.tools.data_designer.references import nearest
 
 PROVIDER = "endpoint"
@@ -30,7 +29,6 @@ KEYS = (
     "profilers",
     "processors",
 )
-WIDTH = 96
 TEMPLATES = Path(__file__).parents[4] / "workflow" / "templates"
 
 
@@ -63,7 +61,6 @@ def render(data: dict[str, Any], root: Path) -> str:
             )
         return _script(root / data["script"])
     design = complete(data, root)
-    partitioned = _is_partitioned(design)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         trim_blocks=True,
@@ -75,8 +72,8 @@ def render(data: dict[str, Any], root: Path) -> str:
         summary=f"{len(design['columns'])} columns",
         provider=PROVIDER,
         seed=data.get("seed", 0),
-        partitioned=partitioned,
-        parts={key: _literal(design[key]) for key in KEYS if key in design},
+        parted=_parted(design, data.get("shards", 1)),
+        parts={key: literal(design[key]) for key in KEYS if key in design},
     )
 
 
@@ -87,7 +84,9 @@ def complete(data: dict[str, Any], root: Path) -> dict[str, Any]:
         LockgateError: where the design cannot be right, naming the key.
     """
     design: dict[str, Any] = copy.deepcopy(data["design"])
+    checks.check_values(design)
     _check_structure(design)
+    constrain.check(design["columns"])
     models = _models(design, data.get("endpoint"))
     aliases = [model["alias"] for model in models]
     for index, column in enumerate(design["columns"]):
@@ -229,6 +228,12 @@ def _models(design: dict[str, Any], endpoint: dict[str, Any] | None) -> list[dic
     models: list[dict[str, Any]] = []
     for index, model in enumerate(given):
         filled = {"alias": PROVIDER, "model": endpoint["model"], "provider": PROVIDER, **model}
+        if not isinstance(filled["alias"], str):
+            raise LockgateError(
+                f"the alias {filled['alias']!r} is no text",
+                where=f"data.design.model_configs[{index}].alias",
+                hint="put it in quotes, or take a word",
+            )
         if filled["provider"] != PROVIDER:
             raise LockgateError(
                 f"there is no provider '{filled['provider']}'",
@@ -245,39 +250,26 @@ def _models(design: dict[str, Any], endpoint: dict[str, Any] | None) -> list[dic
     return models
 
 
-def _is_partitioned(design: dict[str, Any]) -> bool:
-    seeds = design.get("seed_config") or {}
-    return bool(seeds) and not seeds.get("selection_strategy")
-
-
-def _literal(value: Any, depth: int = 0, used: int = 0) -> str:
-    """A readable Python literal: what does not fit on a line is broken up, an item a line."""
-    pad, end = "    " * (depth + 1), "    " * depth
-    flat = _flat(value)
-    if len(end) + used + len(flat) <= WIDTH or not value:
-        return flat
-    if isinstance(value, dict):
-        items = []
-        for name, item in value.items():
-            start = f"{_flat(name)}: "
-            items.append(f"{pad}{start}{_literal(item, depth + 1, len(start) + 1)},\n")
-        return "{\n" + "".join(items) + end + "}"
-    if isinstance(value, list):
-        items = [f"{pad}{_literal(item, depth + 1, 1)},\n" for item in value]
-        return "[\n" + "".join(items) + end + "]"
-    if isinstance(value, str):
-        room = max(WIDTH - len(pad) - 4, 20)
-        parts = re.findall(rf"[^\n]{{0,{room}}}(?:\s|\Z)|[^\n]{{{room}}}", value)
-        if "".join(parts) == value:
-            lines = [f"{pad}{_flat(part)}\n" for part in parts if part]
-            return "(\n" + "".join(lines) + end + ")"
-    return flat
-
-
-def _flat(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flat(k)}: {_flat(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flat, value)) + "]"
-    # JSON's strings are Python's too, with the usual quotes
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+def _parted(design: dict[str, Any], shards: int) -> str:
+    """What each job reads its own part of: all `rows` of the seed dataset, the `range` of them
+    that the user chose, or nothing."""
+    seeded = design.get("seed_config") or {}
+    chosen = seeded.get("selection_strategy")
+    if not chosen:
+        return "rows" if seeded else ""
+    start, end = (chosen.get(key) if isinstance(chosen, dict) else None for key in ("start", "end"))
+    if isinstance(start, int) and isinstance(end, int):
+        if (rows := end - start + 1) < shards:
+            raise LockgateError(
+                f"{max(rows, 0)} rows of the seed dataset are chosen for {shards} shards",
+                where="data.design.seed_config.selection_strategy",
+                hint="choose more rows, or take fewer data.shards",
+            )
+        return "range"
+    if shards > 1 and "start" not in chosen:
+        raise LockgateError(
+            f"each of {shards} shards would read these same rows of the seed dataset",
+            where="data.design.seed_config.selection_strategy",
+            hint="choose rows by start and end, which the shards share out; or data.shards: 1",
+        )
+    return ""

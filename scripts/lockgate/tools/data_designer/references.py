@@ -86,7 +86,7 @@ def is_dropped(name: str, patterns: list[str]) -> bool:
 
 def nearest(name: Any, known: Iterable[str]) -> str:
     """A hint that names what was probably meant."""
-    known = sorted(known)
+    known = sorted(map(str, known))
     near = difflib.get_close_matches(str(name), known, 1)
     return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"
 

@@ -12,6 +12,14 @@ from lockgate.errors import LockgateError
 from lockgate.tools.data_designer.command import Command, message, versions
 from lockgate.tools.data_designer.references import nearest
 
+_NOT_NEGATIVE = {
+    "category": ("weights",),
+    "binomial": ("n",),
+    "gaussian": ("stddev",),
+    "poisson": ("mean",),
+}
+"""Parameters of samplers that no draw can be made with below 0."""
+
 
 def learn() -> dict[str, Any]:
     """JSON Schemas of all that a design may contain, from the tool's own classes.
@@ -107,22 +115,50 @@ def check(design: dict[str, Any], given: dict[str, Any]) -> None:
     Raises:
         LockgateError: for the first thing that is wrong, naming its key.
     """
-    import pydantic
     from data_designer.config.data_designer_config import DataDesignerConfig
+
+    built = _validated(DataDesignerConfig, design, given)
+    for at, model in enumerate(design.get("model_configs") or []):
+        if settings := model.get("inference_parameters"):  # the tool reads these in its own way
+            kind = type(built.model_configs[at].inference_parameters)
+            _validated(kind, settings, given, ("model_configs", at, "inference_parameters"))
+    for at, column in enumerate(design["columns"]):
+        _check_distribution(column, f"data.design.columns[{at}].params")
+        _check_signs(column, f"data.design.columns[{at}]")
+
+
+def _validated(kind: Any, value: Any, given: dict[str, Any], at: tuple[str | int, ...] = ()) -> Any:
+    """The tool's class made of a value at a place in the design, strictly: the tool reads "0.3" as
+    a number, and nothing that looks at the design besides it does."""
+    import pydantic
     from data_designer.errors import DataDesignerError
 
     try:
-        # A copy: the tool's validators write into what they are given.
-        DataDesignerConfig.model_validate(json.loads(json.dumps(design)))
+        return kind.model_validate_json(json.dumps(value), strict=True)
     except pydantic.ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
         # a key that is misspelt is also missing: its wrong name says more
         errors.sort(key=lambda one: one["type"] != "extra_forbidden")
-        raise _translated(errors[0], len(errors), given) from error
+        first = {**errors[0], "loc": (*at, *errors[0]["loc"])}
+        raise _translated(first, len(errors), given) from error
     except (DataDesignerError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise LockgateError(f"the design is not valid: {error}", where="data.design") from error
-    for at, column in enumerate(design["columns"]):
-        _check_distribution(column, f"data.design.columns[{at}].params")
+
+
+def _check_signs(column: dict[str, Any], where: str) -> None:
+    """Refuse numbers below 0 that the tool finds only as it draws, conditions' among them."""
+    drawn = {"params": column.get("params")}
+    for condition, params in (column.get("conditional_params") or {}).items():
+        drawn[f"conditional_params.{condition}"] = params
+    for place, params in drawn.items():
+        for key in _NOT_NEGATIVE.get(str(column.get("sampler_type")), ()):
+            value = (params or {}).get(key) or 0
+            if min(value if isinstance(value, list) else [value]) < 0:
+                raise LockgateError(
+                    f"column '{column['name']}': {key} must not be negative",
+                    where=f"{where}.{place}.{key}",
+                    hint="write 0 or more",
+                )
 
 
 def _check_distribution(column: dict[str, Any], where: str) -> None:
@@ -163,7 +199,7 @@ def _translated(first: Any, count: int, given: dict[str, Any]) -> LockgateError:
             where = f"{where}.{part}"
         # anything else is the name of a member of a union, which the user did not write
     context = first.get("ctx", {})
-    what = first["msg"].removeprefix("Value error, ")
+    what = first["msg"].removeprefix("Value error, ").replace("valid array", "valid list")
     hint = "learn/ has the fields and types that the installed version takes"
     if first["type"] == "union_tag_invalid":
         field = str(context["discriminator"]).strip("'")
@@ -182,6 +218,8 @@ def _translated(first: Any, count: int, given: dict[str, Any]) -> LockgateError:
             f"{where}.{str(context['discriminator']).strip(chr(39))}",
             "this key is missing",
         )
+    elif first["type"] in ("int_type", "float_type", "bool_type") and isinstance(value, str):
+        hint = "write it without quotes"
     elif first["type"] == "string_type" and isinstance(value, bool):
         hint = "YAML reads yes, no, on and off as true and false: put the word in quotes"
     elif first["type"] in ("enum", "literal_error"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
-from lockgate.tools.data_designer import checks, seeds
+from lockgate.tools.data_designer import checks, constrain, seeds
 
 SECONDS = 120
 """A script that takes longer to build its design is given up."""
@@ -79,6 +79,7 @@ def check(design: dict[str, Any], root: Path) -> None:
         LockgateError: naming the column; the key is the script.
     """
     try:
+        constrain.check(design["columns"])
         checks.check(design, seeds.columns(design, root))
     except LockgateError as error:
         raise LockgateError(error.what, where="data.script", hint=error.hint) from None

@@ -1,11 +1,9 @@
-"""A design's seed dataset: its files, and its columns from the head of the first of them."""
+"""A design's seed dataset: its files, and its columns as DuckDB, with which the tool reads it,
+finds them."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +15,24 @@ SUFFIXES = (".parquet", ".csv", ".json", ".jsonl")
 _FOLDERS = ("directory", "file_contents")
 _LISTED = ["source_kind", "source_path", "relative_path", "file_name"]
 """Columns of a source that is a folder of files."""
-_LINES = 200
-"""Lines of a JSON Lines file whose keys are looked at."""
 
 
 def source(design: dict[str, Any]) -> dict[str, Any] | None:
     """The seed dataset's source, if it is a path on this machine.
 
     Raises:
-        LockgateError: if the path is no text.
+        LockgateError: if the path is no text, or a token is given.
     """
     found = (design.get("seed_config") or {}).get("source") or {}
     if found.get("path") and not isinstance(found["path"], str):
         raise LockgateError(
             f"{found['path']} is no path", where=WHERE, hint="put a name of digits in quotes"
+        )
+    if found.get("token"):
+        raise LockgateError(
+            "a token in the design would be written to files",
+            where=f"{_SOURCE}.token",
+            hint="leave it out, and export HF_TOKEN=... with it, which the tool takes",
         )
     return found if found.get("path") and found.get("seed_type", "local") != "hf" else None
 
@@ -83,52 +85,71 @@ def columns(design: dict[str, Any], root: Path) -> list[str] | None:
     given = (design.get("seed_config") or {}).get("source") or {}
     if not given:
         return []
-    if given.get("columns") is not None:  # of a table in memory, as the user's script told them
+    if given.get("seed_type") == "df" and isinstance(given.get("columns"), list):
+        # a table in memory, as the script told
         return list(given["columns"])
     kind, local = given.get("seed_type", "local"), source(design)
     if local is None or kind not in ("local", *_FOLDERS):
         return None
-    first = files(local, root)[0]
+    files(local, root)
     if kind in _FOLDERS:
         return _LISTED + ["content"] * (kind == "file_contents")
-    try:
-        names = _header(first)
-    except (OSError, ValueError, csv.Error) as error:
-        raise LockgateError(
-            f"{first.name} cannot be read: {error}",
-            where=WHERE,
-            hint="each line of a .csv or .jsonl file is one record, and a .csv names its columns",
-        ) from None
-    if not names:
-        raise LockgateError(f"{first.name} has no records", where=WHERE, hint="add records to it")
+    path = root / local["path"]
+    names, found = _read(path, 1)
+    if not found:
+        raise LockgateError(f"{path.name} has no records", where=WHERE, hint="add records to it")
     return names
 
 
-def _header(path: Path) -> list[str]:
-    """Column names of one file, none where it has no records; only its head is read.
+def rows(design: dict[str, Any], most: int, root: Path = Path()) -> int | None:
+    """How many rows the seed dataset has, `most` at most; None: only the tool can tell.
+
+    Args:
+        design, root: as for `columns`.
+        most: no more are counted.
+    """
+    local = source(design)
+    kind = (local or {}).get("seed_type", "local")
+    if local is None or kind not in ("local", *_FOLDERS):
+        return None
+    if kind in _FOLDERS:
+        return min(len(files(local, root)), most)
+    return _read(root / local["path"], most)[1]
+
+
+def check_rows(design: dict[str, Any], shards: int) -> None:
+    """Check that there is a seed row for each shard, where that can be told.
 
     Raises:
-        OSError, ValueError, csv.Error: if it is not what its suffix says.
+        LockgateError: if there are too few.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
+    found = rows(design, shards) if shards > 1 else None
+    if found is not None and found < shards:
+        raise LockgateError(
+            f"the seed dataset has {found} rows for {shards} shards",
+            where="data.shards",
+            hint=f"{found} at most",
+        )
 
-        try:
-            told = pyarrow.parquet.read_metadata(path)
-        except pyarrow.ArrowException as error:
-            raise ValueError(str(error)) from None
-        return list(told.schema.to_arrow_schema().names) if told.num_rows else []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        if suffix == ".csv":
-            csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size))
-            head = list(islice(csv.reader(stream), 2))
-            return head[0] if len(head) == 2 else []
-        whole = suffix == ".json" and stream.read(1) == "["
-        stream.seek(0)
-        lines = [] if whole else [line for line in islice(stream, _LINES) if line.strip()]
-        records = json.load(stream) if whole else [json.loads(line) for line in lines]
-    if not all(isinstance(record, dict) for record in records):
-        raise ValueError("a record is not an object")
-    return list(dict.fromkeys(name for record in records for name in record))
+
+def _read(path: Path, most: int) -> tuple[list[str], int]:
+    """Column names, and how many rows there are, `most` at most, as the tool reads the files.
+
+    Raises:
+        LockgateError: if they are not what their suffix says.
+    """
+    import duckdb
+
+    table = "'" + str(path).replace("'", "''") + "'"
+    try:
+        with duckdb.connect() as reader:
+            told = reader.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()
+            counted = f"SELECT COUNT(*) FROM (SELECT 1 FROM {table} LIMIT {most})"
+            [(found,)] = reader.execute(counted).fetchall()
+    except duckdb.Error as error:
+        raise LockgateError(
+            f"{path.name} cannot be read: {' '.join(str(error).split())[:300]}",
+            where=WHERE,
+            hint="each line of a .csv or .jsonl file is one record, and a .csv names its columns",
+        ) from None
+    return [name for name, *_ in told], found
