@@ -43,6 +43,31 @@ def groups(number: Any, row: Any, similarity: float) -> Any:
     return sets.group
 
 
+def nearest(number: Any, row: Any, ones: Any, others: Any) -> tuple[Any, Any]:
+    """For each text of `ones` the highest Jaccard similarity to one of `others`, and which.
+
+    Each pair is compared; `number` and `row` are those of `groups`.
+    """
+    import numpy as np
+    from scipy import sparse
+
+    row, piece, size = _pieces(number, row)
+    wanted = np.zeros(int(piece.max()) + 1, bool)
+    wanted[piece[np.isin(row, ones)]] = True
+    row, piece = _chosen(wanted[piece], row, piece)
+    sets = sparse.csr_array(
+        (np.ones(len(row), np.int32), (row, piece)), shape=(len(size), len(wanted))
+    )
+    there = sets[others].T.tocsr()
+    alike, at = [], []
+    for one in ones:
+        common = (sets[[one]] @ there).toarray()[0]
+        shares = common / (size[one] + size[others] - common)
+        at.append(shares.argmax())
+        alike.append(shares[at[-1]])
+    return np.array(alike), np.array(at)
+
+
 class _Sets:
     """Texts as sets of pieces; `group` is what was found so far of each."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockgate.data import columns as own_columns
+from lockgate.data import leaks as leaking
 from lockgate.data import splits, worst
 from lockgate.data.acceptance import refuses
 from lockgate.data.columns import as_text, at, describe, distinct, histogram, is_empty, summary
@@ -42,7 +43,7 @@ def examine(
         axes: fields whose values should be diverse; None: the columns with shares that were asked.
         verdicts: for each record nothing, or why it does not count; None: all count.
         similarity: of prompts that are alike, see `lockgate.data.similar`.
-        leaks: the rows by split, to be looked through for alike prompts; None: there are none.
+        leaks: the rows by split, see `lockgate.data.leaks`; None: there are no splits.
         alike: `splits.labels` of the rows, where they are known.
 
     Returns:
@@ -91,7 +92,7 @@ def examine(
             worst.outliers(rows, kept),
             worst.near(rows, labels, kept),
         ),
-        "leaks": None if leaks is None else _leaks(rows, labels, leaks),
+        "leaks": None if leaks is None else leaking.find(leaks, similarity),
     }
 
 
@@ -265,20 +266,3 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if not is_empty(number) else None
-
-
-def _leaks(
-    rows: list[dict[str, Any]], labels: list[int], parts: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> dict[str, Any]:
-    """Held-out rows that are like a row to train on, each with the first of those."""
-    known = {row["id"]: label for row, label in zip(rows, labels, strict=True)}
-    trained: dict[int, str] = {}
-    for row in parts["train"]:
-        trained.setdefault(known[row["id"]], row["id"])
-    pairs = [
-        [trained[known[row["id"]]], row["id"]]
-        for name, part in parts.items()
-        for row in part
-        if name != "train" and known[row["id"]] in trained
-    ]
-    return {"pairs": len(pairs), "examples": pairs[:5]}

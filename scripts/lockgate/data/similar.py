@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, count
 from typing import Any
 
@@ -54,6 +54,36 @@ def groups(texts: list[str], similarity: float) -> list[int]:
         labels = _alike(list(places), similarity)
     first: dict[int, int] = {}
     return [first.setdefault(int(labels[place]), at) for at, place in enumerate(own)]
+
+
+def nearest(
+    texts: list[str], ones: Sequence[int], others: Sequence[int]
+) -> list[tuple[float, int, int]]:
+    """For each of some texts the most alike of some others, each pair compared.
+
+    Texts of fewer than `SHORT` words, beside what all begin or end with, are left out.
+
+    Returns:
+        Their Jaccard similarity, the other's place and its own.
+    """
+    import numpy as np
+
+    if not len(ones) or not len(others):
+        return []
+    number, row = _numbered(texts)
+    lengths = np.bincount(row, minlength=len(texts))
+    held, there = (
+        np.array([at for at in some if lengths[at] >= SHORT], np.int64) for some in (ones, others)
+    )
+    if not len(held) or not len(there):
+        return []
+    longer = np.flatnonzero(lengths >= SHORT)
+    kept = lengths[row] >= SHORT
+    place = np.repeat(np.arange(len(longer)), lengths[longer])
+    alike, at = jaccard.nearest(
+        number[kept], place, np.searchsorted(longer, held), np.searchsorted(longer, there)
+    )
+    return list(zip(alike.tolist(), there[at].tolist(), held.tolist(), strict=True))
 
 
 def _alike(texts: list[str], similarity: float) -> Any:

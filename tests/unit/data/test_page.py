@@ -45,7 +45,7 @@ FIGURES = quality.examine(
     COLUMNS,
     axes=["kind", "size"],
     verdicts=VERDICTS,
-    leaks={"train": ROWS[:4], "test": ROWS[4:]},
+    leaks={"train": ROWS[:4], "test": [{**ROWS[4], "prompt": ROWS[0]["prompt"]}, *ROWS[5:]]},
     alike=[0, 1, 2, 3, 0, 5, 6],
 )
 NOTHING = quality.examine([], [], COLUMNS, verdicts=[])
@@ -143,6 +143,19 @@ def test_the_page_shows_every_figure(write):
     assert "touch approvals/demo/preview.approved\nsnakemake --profile local" in seen.text
     assert source.count('<details class="record') == 2 and seen.tags.count("svg") == 6
     assert "quality relevance 8 3.5 3 4 4 4" in text
+
+
+def test_how_near_held_out_rows_come_is_told(write):
+    leaks = {"pairs": 0, "examples": [], "held_out": 4, "compared": 3, "nearest": None}
+    _, seen = write(figures={**FIGURES, "leaks": leaks})
+    text = " ".join(seen.text.split())
+    assert "no held-out prompt is one to train on. How near they come was not compared" in text
+    leaks["nearest"] = {"similarity": 0.6213, "rows": ["000001", "000006"]}
+    _, seen = write(figures={**FIGURES, "leaks": leaks})
+    assert (
+        "Of 3 of the 4, compared with each of those, the nearest has a similarity of 0.621 "
+        "(row 000006 to 000001; 1: equal)."
+    ) in " ".join(seen.text.split())
 
 
 def test_a_time_with_the_start_in_it_is_told_as_a_bound(write):

@@ -174,7 +174,7 @@ def pace(work: Path) -> tuple[int, float] | None:
     if not more or len(re.findall(r"^\$ .*\bcreate\b", said, flags=re.MULTILINE)) != 1:
         return None
     rows = sum(pyarrow.parquet.read_metadata(path).num_rows for _, path in more)
-    return rows, (more[-1][0] - first[0]) / 1e9
+    return (rows, (more[-1][0] - first[0]) / 1e9) if rows else None
 
 
 def _is_untold(output: str) -> bool:
