@@ -219,6 +219,16 @@ def test_chosen_seed_rows_that_shards_cannot_share_are_refused(chosen, what):
     assert str(chosen.get("index", 5)) in TOOL.render(data, Path())
 
 
+def test_a_choice_of_rows_that_is_none_is_left_to_the_tools_classes(tmp_path):
+    (tmp_path / "a.csv").write_text("name\nAnn\nBo\n")
+    data = section(COLOUR, shards=2, endpoint=None)
+    data["design"]["seed_config"] = {"source": {"path": "a.csv"}, "selection_strategy": 5}
+    TOOL.render(data, tmp_path)
+    with pytest.raises(LockgateError) as error:
+        TOOL.fields(data, tmp_path)
+    assert error.value.where == "data.design.seed_config.selection_strategy"
+
+
 def test_a_token_is_refused_and_not_repeated():
     data = section(COLOUR)
     source = {"seed_type": "hf", "path": "datasets/a/b/c.csv", "token": "hf_secret"}

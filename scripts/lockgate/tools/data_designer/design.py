@@ -257,7 +257,9 @@ def _parted(design: dict[str, Any], shards: int) -> str:
     chosen = seeded.get("selection_strategy")
     if not chosen:
         return "rows" if seeded else ""
-    start, end = (chosen.get(key) if isinstance(chosen, dict) else None for key in ("start", "end"))
+    if not isinstance(chosen, dict):
+        return ""  # the tool's classes will say what is wrong
+    start, end = chosen.get("start"), chosen.get("end")
     if isinstance(start, int) and isinstance(end, int):
         if (rows := end - start + 1) < shards:
             raise LockgateError(
