@@ -92,21 +92,21 @@ def rate(
 ) -> tuple[float, bool]:
     """Seconds a record, and whether they are a bound, as a start is in them.
 
-    One start may take twice as long as another. So the difference of two calls counts where it is
-    longer than that; else what the tool tells of its pace within a call.
+    What the tool tells of its pace counts; else the difference of two calls, where it is longer
+    than two starts, for one may take twice as long as another.
 
     Args:
         one, other: records and seconds of two calls that both pay for the tool's start.
         paced: records and seconds without a start, see `tools.DataGenerator`; None: not known.
     """
+    if paced:
+        return paced[1] / paced[0], False
     (few, seconds_few), (many, seconds_many) = sorted([one, other])
     longer = seconds_many - seconds_few
     if many > few:
         each = longer / (many - few)
         if 0 <= 2 * (seconds_few - few * each) < longer:
             return each, False
-    if paced:
-        return paced[1] / paced[0], False
     return seconds_many / max(1, many), True
 
 

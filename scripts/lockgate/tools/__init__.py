@@ -92,8 +92,8 @@ class DataGenerator(Adapter, Protocol):
     commands are here and which one is used, for the record. One that knows the columns before
     anything is built has `fields(data, root)`: these, or None where only the records will tell.
     One whose checks cannot tell everything has `notes(design, data)`: what was not checked, one
-    sentence each. One that knows when its records were finished has `pace(work)`: how many there
-    are behind the first ones, and how many seconds these took, without the tool's start; or None.
+    sentence each. One that tells its pace has `pace(work)`: records, and the seconds that they took
+    without the tool's start; or None.
     """
 
     design_name: str

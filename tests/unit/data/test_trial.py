@@ -21,7 +21,7 @@ def test_the_start_is_taken_out_of_the_time_of_a_record():
     # 5 s to start, 0.5 s a record
     assert trial.rate((8, 9.0), (40, 25.0)) == (0.5, False)
     assert trial.rate((40, 25.0), (8, 9.0)) == (0.5, False)
-    assert trial.rate((8, 9.0), (40, 25.0), (8, 1.0)) == (0.5, False)
+    assert trial.rate((8, 9.0), (40, 25.0), (8, 1.0)) == (0.125, False)
 
 
 @pytest.mark.parametrize(

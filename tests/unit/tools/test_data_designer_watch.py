@@ -177,7 +177,7 @@ def test_usage_is_added_up(tmp_path):
     assert watch.usage([]) is None
 
 
-def test_the_pace_is_that_of_the_groups_behind_the_first(tmp_path):
+def test_the_pace_leaves_out_the_tools_start(tmp_path):
     work = tmp_path / "shard-0-key"
     folder = work / "dataset/parquet-files"
     folder.mkdir(parents=True)
@@ -185,8 +185,10 @@ def test_the_pace_is_that_of_the_groups_behind_the_first(tmp_path):
         path = folder / f"batch_{group:05d}.parquet"
         pyarrow.parquet.write_table(pyarrow.table({"id": list(range(rows))}), path)
         os.utime(path, (at, at))
-        (work / "create.log").write_text(LOG)
+        (work / "create.log").write_text("$ data-designer create\n")
         assert watch.pace(tmp_path) == (None, (4, 3.5), (20, 3.5))[group]
+    (work / "create.log").write_text(LOG.replace("5.0s", "4.0s") + LOG.split("\n", 1)[1])
+    assert watch.pace(tmp_path) == (36, 5.0), "what the tool tells counts first"
     (work / "create.log").write_text(LOG + LOG)  # the second call took its start in between
     assert watch.pace(tmp_path) is None
     assert watch.pace(tmp_path / "nothing") is None

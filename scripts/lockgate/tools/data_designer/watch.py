@@ -162,19 +162,26 @@ def usage(logs: list[Path]) -> dict[str, int] | None:
 
 
 def pace(work: Path) -> tuple[int, float] | None:
-    """Records behind the first group that was finished, and the seconds that they took.
+    """Records of a call, and the seconds that they took without the tool's start, as it told.
 
+    It tells none where no column asks a model: then they are those behind the first finished group.
     None: not known, as there was one group, or more than one call, each with its own start.
     """
     import pyarrow.parquet
 
     said = "".join(log.read_text("utf-8", "replace") for log in work.rglob("create.log"))
-    groups = work.glob("*/dataset/parquet-files/batch_*.parquet")
-    first, *more = sorted((path.stat().st_mtime_ns, path) for path in groups) or [(0, work)]
-    if not more or len(re.findall(r"^\$ .*\bcreate\b", said, flags=re.MULTILINE)) != 1:
+    if len(re.findall(r"^\$ .*\bcreate\b", said, flags=re.MULTILINE)) != 1:
         return None
-    rows = sum(pyarrow.parquet.read_metadata(path).num_rows for _, path in more)
-    return (rows, (more[-1][0] - first[0]) / 1e9) if rows else None
+    groups = sorted(
+        (path.stat().st_mtime_ns, pyarrow.parquet.read_metadata(path).num_rows)
+        for path in work.glob("*/dataset/parquet-files/batch_*.parquet")
+    )
+    rows = [count for _, count in groups]
+    if (told := re.findall(r"Progress \[([\d.]+)s\]", said)) and sum(rows):
+        return sum(rows), float(told[-1])  # it tells a last time at the end
+    if not sum(rows[1:]):
+        return None
+    return sum(rows[1:]), (groups[-1][0] - groups[0][0]) / 1e9
 
 
 def _is_untold(output: str) -> bool:
