@@ -47,7 +47,8 @@ def manifest():
             "validators": [{"column": "sum", "passed": 4, "checked": 4}],
             "judges": [{"column": "quality", "score": "clear", "count": 4, "mean": 3.25,
                         "distribution": {"3": 3, "4": 1}}],
-            "leaks": {"pairs": 0, "examples": []},
+            "leaks": {"pairs": 0, "examples": [], "held_out": 2, "compared": 1,
+                      "nearest": {"similarity": 0.25, "rows": ["000001", "000003"]}},
             "refusals": {},
             "empty": {"more": 2},
         },
@@ -104,6 +105,8 @@ def test_all_that_is_known_is_told(manifest):
         "kind sampled text 4 0 2 1 to 4 words, median 2.5 a|b (3), &lt;b&gt; (1)",
         "size derived number 4 0 2 1 to 4, mean 2.25",
         "kind a|b 50.0% 75.0% 3",
+        "like a row to train on: 0; the nearest of 1 that were compared with each of those has a "
+        "similarity of 0.25",
         "Validator sum: 4 of 4 records that it checked pass",
         "Judge quality, clear: mean 3.25 of 4; 3: 3, 4: 1",
         "No record has kind c, which was asked for.",
