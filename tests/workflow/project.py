@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from lockgate import matrix
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("workflow", "scripts", "profiles", "config", "local", "slurm")
@@ -97,6 +100,13 @@ class Project:
         marker.touch()
         return marker
 
+    def pass_preview(self) -> None:
+        """Record the approval of a preview, unseen: that of a training takes minutes."""
+        experiment = matrix.read(self.config, str(self.config_path.relative_to(self.path)))
+        entry = {"gate": "preview", "items": experiment.items["preview"]}
+        with open(self.approvals / "ledger.jsonl", "a", encoding="utf-8") as ledger:
+            ledger.write(json.dumps(entry) + "\n")
+
     def finish(self) -> Result:
         """Run to the end, approving what is to be approved."""
         for _ in range(4):
@@ -108,11 +118,15 @@ class Project:
             self.approve(gate)
         raise AssertionError(result.output)
 
-    def kill_when(self, ready: Callable[[], bool], timeout: float = 300) -> None:
+    def kill_when(self, ready: Callable[[], bool], *arguments: str, timeout: float = 300) -> None:
         """Run; send SIGKILL to Snakemake alone once `ready()` holds."""
         log = open(self.path / "killed.log", "w")  # noqa: SIM115
         process = subprocess.Popen(
-            self.command(), cwd=self.path, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            self.command(*arguments),
+            cwd=self.path,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + timeout
         try:
