@@ -63,8 +63,10 @@ def files(source: dict[str, Any], root: Path) -> list[Path]:
 
 def _matches(walk: Callable[[str], Iterable[Path]], pattern: Any, where: str) -> list[Path]:
     try:
+        if Path(pattern).is_absolute():
+            raise ValueError("it is absolute")
         return sorted(walk(pattern))
-    except (NotImplementedError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise LockgateError(
             f"{pattern!r} is no pattern of files: {error}",
             where=where,
