@@ -70,8 +70,8 @@ def state(name: str) -> str:
     # environment's programs name the place it was made at, and so fail where that is another.
     if not (path / _MARKER).is_file() or not _python(path).exists():
         return "incomplete"
-    made = Path(read_json(path / _MARKER).get("place", ""))
-    return "ready" if made.is_absolute() and made.resolve() == path.resolve() else "incomplete"
+    made_at = read_json(path / _MARKER).get("place")
+    return "ready" if made_at == str(path.resolve()) else "incomplete"
 
 
 def old(name: str) -> list[Path]:
@@ -137,9 +137,8 @@ def create(name: str) -> tuple[Path, bool]:
         if path.exists():
             (path / _MARKER).unlink(missing_ok=True)
             shutil.rmtree(path)
+        real = path.resolve()  # a path that leads through a link ends with that link
         # this interpreter's own pip does the work: a copy in each environment takes seconds
-        # and by its own path: one that leads through a link ends with that link
-        real = path.resolve()
         _run([sys.executable, "-m", "venv", "--without-pip", str(real)], name, path)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python"]
         file = REQUIREMENTS / f"{name}.txt"
