@@ -107,7 +107,9 @@ def test_a_look_that_raises_ends_the_child(tmp_path):
 
     started = time.monotonic()
     sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    # the tests' SLURM cluster may be running as children of this process
+    others = set(process.psutil.Process().children())
     with pytest.raises(ValueError, match="enough"):
         process.run(sleeping, tmp_path / "log", look=look)
     assert time.monotonic() - started < 30
-    assert process.psutil.Process().children() == []
+    assert set(process.psutil.Process().children()) <= others
