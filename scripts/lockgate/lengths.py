@@ -62,10 +62,5 @@ def _rows(run: Run, matrix: Matrix) -> tuple[list[dict[str, Any]], str]:
         source = str(section.files)
         templates = section.rows.model_dump() if section.rows else None
         known = records.read(source)[: section.records]
-        rows = projection.project(_spread(known), templates, f"data.files {source}")
-    return projection.revise(_spread(rows), run.rows, source), source
-
-
-def _spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    taken = min(MOST, len(rows))
-    return [rows[k * len(rows) // taken] for k in range(taken)]
+        rows = projection.project(records.spread(known, MOST), templates, f"data.files {source}")
+    return projection.revise(records.spread(rows, MOST), run.rows, source), source

@@ -206,10 +206,9 @@ def _rows(matrix: Matrix) -> tuple[list[dict[str, Any]], str]:
         return [row], "one stand-in row, for there are no data yet"
     found = records.read(section.files)[: section.records]
     templates = section.rows.model_dump() if section.rows else None
-    count = min(ROWS, len(found))
-    chosen = [found[number * len(found) // count] for number in range(count)]
+    chosen = records.spread(found, ROWS)
     rows = projection.project(chosen, templates, f"data.files {section.files}")
-    return rows, f"{count} of {len(found)} rows of {section.files}"
+    return rows, f"{len(chosen)} of {len(found)} rows of {section.files}"
 
 
 def _tokenizer(name: str, matrix: Matrix) -> tuple[Any, str]:

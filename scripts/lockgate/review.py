@@ -8,6 +8,7 @@ from typing import Any
 from lockgate import estimates, gates, margins, measured, memory, offers, pages
 from lockgate.config.resources import Resources
 from lockgate.data import projection, splits, systems
+from lockgate.data.records import spread
 from lockgate.data.samples import MOST_ROWS
 from lockgate.files import digest, read_json, read_jsonl, write_json, write_text
 from lockgate.preview import token_counts
@@ -138,8 +139,7 @@ def _own_lengths(work: dict[str, Any], models: dict[str, dict[str, Any]]) -> lis
     if work["train_files"] is None:
         return []
     rows = projection.revise(projection.other_rows(work), work["rows"], work["train_files"])
-    taken = min(len(rows), MOST_ROWS)
-    sample = [rows[k * len(rows) // taken] for k in range(taken)]
+    sample = spread(rows, MOST_ROWS)
     path = models[work["model"]]["path"]
     return [whole for whole, _ in token_counts(sample, path, work["system_prompt"])]
 

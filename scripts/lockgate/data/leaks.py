@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockgate.data import similar
+from lockgate.data.records import spread
 from lockgate.prompts import asked_text
 
 COMPARED = 200
@@ -39,9 +40,8 @@ def find(parts: Mapping[str, Sequence[Mapping[str, Any]]], similarity: float) ->
     rows, own = [*trained, *held], range(len(trained), len(texts))
     pairs = [(first[texts[place]], place) for place in own if texts[place] in first]
     others = [place for place in own if texts[place] not in first]
-    taken = min(len(others), COMPARED)
-    spread = [others[k * len(others) // taken] for k in range(taken)]
-    found = similar.nearest(texts, spread, range(len(trained)))
+    compared = spread(others, COMPARED)
+    found = similar.nearest(texts, compared, range(len(trained)))
     if similarity < 1:
         pairs += [(other, place) for alike, other, place in found if alike >= similarity]
     alike, *nearest = max(found, default=(0.0, 0, 0))

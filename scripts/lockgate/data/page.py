@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import pages
+from lockgate.data.records import spread
 from lockgate.files import write_text
 
 SHOWN = 20
@@ -31,8 +32,6 @@ def write(
             count behind it (empty: it does); `SHOWN`, evenly spread, are on the page.
         links: what else there is to read, and where it is or will be.
     """
-    taken = min(len(samples), SHOWN)
-    shown = [samples[k * len(samples) // taken] for k in range(taken)]
     page = pages.render(
         "data_review.html.j2",
         review=review,
@@ -45,7 +44,7 @@ def write(
                 "verdict": verdict,
                 "fields": {str(name): text(value) for name, value in record.items()},
             }
-            for number, record, verdict in shown
+            for number, record, verdict in spread(samples, SHOWN)
         ],
         count=len(samples),
         links=links,

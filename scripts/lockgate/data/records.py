@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lockgate.data import hub
 from lockgate.errors import LockgateError
 from lockgate.files import read_jsonl, read_text
+
+Item = TypeVar("Item")
 
 SPLIT = "lockgate_split"
 """Key of a record that says which split its file put it in; rows do not have it."""
@@ -26,6 +29,12 @@ _SPLITS_FORM = (
     'a .json file is {"train": [{"input": "...", "output": "..."}, ...], "test": [...], '
     '"validation": [...]}, or one list of records'
 )
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Up to `most` of them, evenly spread, in their order."""
+    taken = min(len(items), most)
+    return [items[number * len(items) // taken] for number in range(taken)]
 
 
 def read(path: Path | str, where: str = "data.files") -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from lockgate.data import (
     suggestions,
     trial,
 )
+from lockgate.data.records import spread
 from lockgate.errors import LockgateError
 from lockgate.files import write_json, write_jsonl, write_text, write_yaml
 from lockgate.jobs import check_design, item, read_manifests, read_spec
@@ -116,7 +116,8 @@ def preview_data(
             ],
         }
         review["difference"] = iterations.difference(previous, document, review)
-        samples = [(at, made.records[at], verdicts[at]) for at in _spread(range(len(made.records)))]
+        shown = spread(range(len(made.records)), MOST_ROWS)
+        samples = [(at, made.records[at], verdicts[at]) for at in shown]
         links = _links(out, made.pages, document["files"])
         with iterations.kept(root, number) as folder:
             write_text(folder / design.name, design.read_text(encoding="utf-8"))
@@ -126,7 +127,7 @@ def preview_data(
         if not kept:
             raise _nothing(verdicts, root / number / "review.html")
         _write(out, out, review, samples, links)
-        write_jsonl(rows, _spread(projected))
+        write_jsonl(rows, spread(projected, MOST_ROWS))
         write_json(summary, counts)
 
 
@@ -154,12 +155,6 @@ def _parts(rows: list[dict[str, Any]], document: dict[str, Any], alike: list[int
         if document["files"]:
             raise
         return None
-
-
-def _spread(items: Sequence[Any]) -> list[Any]:
-    """Up to `MOST_ROWS` of them, evenly spread."""
-    taken = min(len(items), MOST_ROWS)
-    return [items[k * len(items) // taken] for k in range(taken)]
 
 
 def _links(out: Path, pages: list[str], files: str | None) -> dict[str, Path]:

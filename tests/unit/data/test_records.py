@@ -28,6 +28,14 @@ def refused(path):
     return error.value.what
 
 
+@pytest.mark.parametrize(
+    ("size", "most", "taken"),
+    [(0, 3, []), (2, 3, [0, 1]), (3, 3, [0, 1, 2]), (7, 3, [0, 2, 4]), (100, 2, [0, 50])],
+)
+def test_some_are_taken_evenly_spread(size, most, taken):
+    assert records.spread(range(size), most) == taken
+
+
 def test_every_form_gives_the_same_records(tmp_path):
     lines = "".join(json.dumps(row) + "\n" for row in ROWS)
     table = 'prompt,completion\n"a, b",c\n\n"d\n""e""",f\n'
