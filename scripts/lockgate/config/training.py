@@ -38,7 +38,9 @@ class Parameters(Section):
         default="all-linear", description="Modules that get adapters."
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        default="bfloat16", description="Precision of the weights in training and evaluation."
+        default="bfloat16",
+        description="Precision of the weights in training and evaluation. A processor without "
+        "bfloat16 instructions (`lscpu`: `avx512_bf16`, `amx_bf16`) is faster with float32.",
     )
     checkpoint_steps: int = Field(
         default=20, ge=1, description="Optimizer steps between checkpoints to resume from."
