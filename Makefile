@@ -15,9 +15,9 @@ demo: $(READY)
 cluster: $(READY)
 	$(BIN)/python tests/slurm/cluster.py $(if $(ACCOUNTING),--accounting)
 
-# two processes: most of a test's time one core is idle
+# three processes for two cores: one of them mostly waits for its SLURM cluster
 test: $(READY)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 test-quick: $(READY)
 	$(BIN)/pytest -m "not slow and not slurm"

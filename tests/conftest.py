@@ -29,7 +29,7 @@ TOGETHER = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes share the tests (`pytest -n 2`), each takes whole files."""
+    """Where several processes share the tests (`pytest -n 3`), each takes whole files."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Files(LoadScopeScheduling):

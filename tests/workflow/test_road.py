@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from project import Project, Result
+from project import Project
 
 from lockgate.files import read_jsonl
 
@@ -21,16 +21,6 @@ RUN, CONTROL = "smollm2-135m_learning-rate-0.001", "smollm2-135m_control"
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text())
-
-
-def changed_then_finished(project: Project, *gates: str) -> Result:
-    for gate in gates:
-        result = project.run()
-        assert (result.status, result.closed) == (0, gate), result.output
-        project.approve(gate)
-    result = project.run()
-    assert (result.status, result.closed) == (0, None), result.output
-    return result
 
 
 def test_every_phase_leaves_its_files(smoke: Project) -> None:
@@ -90,12 +80,20 @@ def test_other_data_and_another_rate_give_other_losses_and_scores(smoke: Project
     name = RUN
     first = outcome()
     smoke.edit(lambda config: config["training"]["variables"].update(learning_rate=[2e-2]))
-    changed_then_finished(smoke, "plan")
+    assert smoke.run().closed == "plan"
+    smoke.approve("plan")
+    result = smoke.run()
+    assert (result.status, result.closed) == (0, None), result.output
     name = "smollm2-135m_learning-rate-0.02"
     rate = outcome()
     assert rate[0] != first[0] and rate[1] != first[1]
     smoke.edit(lambda config: config["data"].update(seed=4))
-    changed_then_finished(smoke, "plan", "preview")
+    assert smoke.run().closed == "plan"
+    smoke.approve("plan")
+    smoke.pass_preview()
+    manifest = (smoke.results / f"train/{name}/manifest.json").relative_to(smoke.path)
+    result = smoke.run(str(manifest))
+    assert result.status == 0, result.output
     assert outcome()[0] != rate[0]
 
 
