@@ -154,7 +154,8 @@ def advice(reason: str) -> str:
 
 def checked(accept: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, list[str]]:
     """Names of the columns that are looked at: whose text has to be there and no refusal
-    (`written`), which have to say yes (`validators`), which have to fit (`schemas`)."""
+    (`written`), which have to say yes (`validators`), which have to fit (`schemas`); and which the
+    design may leave out (`skipped`)."""
     return {
         "written": [
             column.name
@@ -165,6 +166,7 @@ def checked(accept: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, l
         "schemas": [
             column.name for column in columns if accept["valid"] and column.schema is not None
         ],
+        "skipped": [column.name for column in columns if column.skipped],
     }
 
 

@@ -79,15 +79,21 @@ def _rules(accept: Mapping[str, Any], checked: Mapping[str, list[str]] | None) -
     if checked is None:
         found.append("Not known: which columns were checked (the script says no more what it has).")
         checked = {}
+    skipped = set(checked.get("skipped", []))
+
+    def unless(name: str) -> str:
+        return ", where the design does not leave it out" if name in skipped else ""
+
     for what, told in (
         ("written", "there, and no refusal to answer (as far as one is known in English)"),
         ("validators", "a validator that finds the record valid"),
         ("schemas", "what its JSON Schema wants"),
     ):
         for name in checked.get(what, []):
-            found.append(f"{escape(name)} is {told}.")
+            found.append(f"{escape(name)} is {told}{unless(name)}.")
     for name, least in accept.get("scores", {}).items():
-        found.append(f"The judge's score {escape(name)} is at least {least:g}.")
+        known = f"The judge's score {escape(name)} is at least {least:g}"
+        found.append(f"{known}{unless(name.partition('.')[0])}.")
     if accept.get("when"):
         found.append(f"`{accept['when'].replace('`', ' ')}` is true.")
     return found

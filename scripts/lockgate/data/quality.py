@@ -58,7 +58,7 @@ def examine(
     if len(kept) != len(rows):
         raise ValueError(f"{len(rows)} rows of {len(kept)} records that count")
     labels = list(splits.labels(rows, similarity) if alike is None else alike)
-    written = [column.name for column in columns if column.role in _WRITTEN]
+    written = [column for column in columns if column.role in _WRITTEN]
     refusals = _numbers(records, written, lambda value: any(map(refuses, own_columns.texts(value))))
     empty = _numbers(records, written, is_empty)
     judges = _judges(records, columns)
@@ -67,11 +67,7 @@ def examine(
         "records": len(records),
         "accepted": len(kept),
         "refused": dict(sorted(reasons.items(), key=lambda one: (-one[1], one[0]))),
-        "columns": [
-            {"name": column.name, "role": column.role}
-            | describe([record.get(column.name) for record in records])
-            for column in columns
-        ],
+        "columns": [_column(records, column) for column in columns],
         "axes": _axes([records[number] for number in kept], columns, axes),
         "rows": _rows(rows, labels),
         "validators": _validators(records, columns),
@@ -80,7 +76,7 @@ def examine(
         "empty": empty,
         "worst": worst.pick(
             records,
-            written,
+            [column.name for column in written],
             worst.refused(verdicts),
             worst.low([places for _, places in judges]),
             (
@@ -101,12 +97,24 @@ def _given(records: Sequence[Mapping[str, Any]]) -> list[Column]:
     return [Column(name, "given") for name in names]
 
 
+def _column(records: Sequence[Mapping[str, Any]], column: Column) -> dict[str, Any]:
+    """Figures of a column where it is not skipped, and in how many records it is."""
+    values = [record.get(column.name) for record in records]
+    there = [value for value in values if value not in column.skipped]
+    skipped = {"skipped": len(values) - len(there)} if column.skipped else {}
+    return {"name": column.name, "role": column.role} | skipped | describe(there)
+
+
 def _numbers(
-    records: Sequence[Mapping[str, Any]], names: Sequence[str], poor: Any
+    records: Sequence[Mapping[str, Any]], columns: Sequence[Column], poor: Any
 ) -> dict[str, list[int]]:
     found = {
-        name: [number for number, record in enumerate(records) if poor(record.get(name))]
-        for name in names
+        column.name: [
+            number
+            for number, record in enumerate(records)
+            if poor(value := record.get(column.name)) and value not in column.skipped
+        ]
+        for column in columns
     }
     return {name: numbers for name, numbers in found.items() if numbers}
 
@@ -253,6 +261,7 @@ def _judges(
                 "column": column.name,
                 "score": name,
                 "count": len(given),
+                "skipped": sum(record.get(column.name) in column.skipped for record in records),
                 "mean": None if mean is None else round(mean, 4),
                 "distribution": {value: counts[value] for value in order},
             }

@@ -71,6 +71,12 @@ def _answers(figures: Mapping[str, Any], section: Mapping[str, Any], ours: bool)
             "them all before it answers), or reword its prompt",
         )
     for column in figures["columns"]:
+        if total and column.get("skipped") == total:
+            yield (
+                f"{column['name']} is skipped in all {total} records",
+                "see skip.when in data.design, of it and of what it needs: a condition that fails "
+                "counts as true",
+            )
         cut = column.get("cut") or 0
         if column["role"] == "written" and cut >= max(3, 0.1 * column["present"]):
             yield (
@@ -112,9 +118,9 @@ def _checks(figures: Mapping[str, Any], section: Mapping[str, Any], ours: bool) 
             )
     for one in figures["judges"]:
         name = f"{one['column']}.{one['score']}"
-        if one["count"] < total:
+        if none := total - one["count"] - one["skipped"]:
             yield (
-                f"judge {name} gives no score for {_of(total - one['count'], total)}",
+                f"judge {name} gives no score for {_of(none, total)}",
                 "set data.endpoint.constrain to true, which keeps answers to the schema, or use a "
                 "larger model",
             )

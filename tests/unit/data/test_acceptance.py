@@ -110,6 +110,8 @@ def test_a_record_that_gives_no_row_is_refused():
 @pytest.mark.parametrize("left_out", [None, "none"])
 def test_a_column_that_the_design_leaves_out_is_not_missed(left_out):
     columns = [dataclasses.replace(column, skipped=("none", None)) for column in COLUMNS]
+    names = [column.name for column in columns]
+    assert acceptance.checked(Accept().model_dump(), columns)["skipped"] == names
     accept = Accept(scores={"quality": 2}).model_dump()
     without = {column.name: left_out for column in columns}
     assert acceptance.Rules(accept, columns, None).verdict(without) == ""
@@ -120,7 +122,7 @@ def test_a_column_that_the_design_leaves_out_is_not_missed(left_out):
 
 def test_what_is_checked_can_be_told():
     assert acceptance.checked(Accept().model_dump(), COLUMNS) == {
-        "written": ["answer", "thing"], "validators": ["code"], "schemas": ["thing"]
+        "written": ["answer", "thing"], "validators": ["code"], "schemas": ["thing"], "skipped": []
     }  # fmt: skip
     accept = Accept(valid=False, complete=False).model_dump()
     assert not any(acceptance.checked(accept, COLUMNS).values())

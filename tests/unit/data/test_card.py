@@ -171,6 +171,18 @@ def test_rules_that_nothing_was_checked_by_are_not_told(manifest):
     assert "Not known: which columns were checked" in shown(card.card(manifest, "?"))
 
 
+def test_a_rule_for_what_may_be_left_out_says_so(manifest):
+    manifest["checked"] = {"written": ["answer", "note"], "skipped": ["note", "quality"]}
+    manifest["accept"] |= {"scores": {"quality.clarity": 2, "other": 1}}
+    text = card.card(manifest, "Why?")
+    out = ", where the design does not leave it out."
+    assert (
+        f"note is there, and no refusal to answer (as far as one is known in English){out}" in text
+    )
+    assert f"quality.clarity is at least 2{out}" in text
+    assert text.count(out) == 2
+
+
 def test_an_existing_dataset_has_no_rules_and_no_model(manifest):
     origin = {**manifest["origin"], "dataset": "rows.jsonl", "model": None}
     changes = {"origin": origin, "accept": None, "usage": None, "refused": {}}

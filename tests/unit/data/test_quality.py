@@ -1,5 +1,6 @@
 """The figures of a set of records, against what was put in it."""
 
+import dataclasses
 import json
 import random
 
@@ -51,6 +52,18 @@ def examine(records, verdicts=None, **more):
     columns = more.pop("columns", COLUMNS)
     rows = more.pop("rows", None) or rows_of(records, verdicts)
     return quality.examine(records, rows, columns, verdicts=verdicts, **more)
+
+
+def test_figures_of_a_column_are_of_records_that_it_is_not_skipped_in():
+    columns = [dataclasses.replace(column, skipped=("none", None)) for column in COLUMNS]
+    records = made(answer={0: "none", 1: None, 2: ""})
+    rows = rows_of(made())
+    found = examine(records, columns=columns, rows=rows)
+    (answer,) = (one for one in found["columns"] if one["name"] == "answer")
+    assert (answer["skipped"], answer["present"], answer["empty"]) == (2, 9, 1)
+    assert found["empty"] == {"answer": [2]}
+    empty = [one["record"] for one in found["worst"] if one["why"] == "answer is empty"]
+    assert empty == [2]
 
 
 def test_figures_are_plain_and_the_same_each_time():
@@ -126,6 +139,7 @@ def test_judges_tell_the_distribution_of_each_score():
         "column": "quality",
         "score": "clarity",
         "count": 11,
+        "skipped": 0,
         "mean": 3.5,
         "distribution": {"3": 5, "4": 5, "none": 1},
     }

@@ -1,5 +1,6 @@
 """What is suggested for a poor figure, and that nothing is for a good one."""
 
+import dataclasses
 import random
 
 import pytest
@@ -126,6 +127,14 @@ def test_nothing_is_suggested_where_no_figure_is_poor():
 )
 def test_a_poor_figure_gives_one_sentence_with_its_fix(changes, expected):
     assert said(made(**changes)) == [expected]
+
+
+def test_what_the_design_leaves_out_is_not_missed():
+    columns = [*COLUMNS[:2], *(dataclasses.replace(one, skipped=(None,)) for one in COLUMNS[2:])]
+    some = dict.fromkeys(range(6))
+    assert said(made(answer=some, check=some, quality=some), columns=columns) == []
+    (told,) = said(made(quality=every(None)), columns=columns)
+    assert told.startswith("quality is skipped in all 24 records. Fix: see skip.when")
 
 
 def test_the_same_completion_everywhere():

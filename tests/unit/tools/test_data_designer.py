@@ -219,6 +219,13 @@ def test_chosen_seed_rows_that_shards_cannot_share_are_refused(chosen, what):
     assert str(chosen.get("index", 5)) in TOOL.render(data, Path())
 
 
+def test_chosen_seed_rows_that_end_before_they_start_are_refused():
+    data = section(COLOUR)
+    chosen = {"start": 5, "end": 2}
+    data["design"]["seed_config"] = {"source": {"path": "a.csv"}, "selection_strategy": chosen}
+    assert refused(data).what == "its end, 2, is before its start, 5"
+
+
 def test_a_choice_of_rows_that_is_none_is_left_to_the_tools_classes(tmp_path):
     (tmp_path / "a.csv").write_text("name\nAnn\nBo\n")
     data = section(COLOUR, shards=2, endpoint=None)

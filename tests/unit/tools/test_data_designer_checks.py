@@ -109,6 +109,14 @@ def test_a_circle_is_named(columns, circle):
     assert error.where.startswith("data.design.columns[")
 
 
+@pytest.mark.parametrize("url", ["http://u:pw@v/check", "http://v/check?key=s3cret", "http://v#k"])
+def test_an_address_with_a_key_is_refused_and_not_repeated(url):
+    remote = {**CODE, "validator_type": "remote", "validator_params": {"endpoint_url": url}}
+    error = refused(section(COLOUR, remote))
+    assert error.where == "data.design.columns[1].validator_params.endpoint_url"
+    assert url not in f"{error}{error.what}{error.hint}"
+
+
 def test_a_column_made_beside_another_can_be_referred_to():
     traced = {**TEXT, "extract_reasoning_content": True}
     data = section(COLOUR, traced, expression("why", "{{ text__reasoning_content }}"))

@@ -6,7 +6,7 @@ import pytest
 
 from lockgate.errors import LockgateError
 from lockgate.tools import Column, get
-from lockgate.tools.data_designer import columns
+from lockgate.tools.data_designer import columns, references
 
 TOOL = get("data", "data_designer", "test")
 SCRIPT = """
@@ -151,6 +151,57 @@ def test_text_that_is_dropped_counts_where_it_is_shown():
         "answer": "written",
         "other": "derived",
     }
+
+
+def test_text_that_is_dropped_may_be_asked_about():
+    found = describe(
+        {"name": "draft", "column_type": "llm-text", "prompt": "x", "drop": True},
+        *(
+            {"name": f"e{number}", "column_type": "expression", "expr": text}
+            for number, text in enumerate(
+                (
+                    "{{ 'long' if draft | length > 50 else '' }}",
+                    "{% if 'a' in draft %}yes{% endif %}",
+                    "{{ draft | length }}",
+                    "{{ draft is defined }}",
+                    "{{ draft if draft | length > 50 else '' }}",
+                    "{% for line in draft %}{{ line }}{% endfor %}",
+                )
+            )
+        ),
+    )
+    assert [one.role for one in found.values()] == ["derived"] * 4 + ["written"] * 2
+
+
+def test_turns_that_each_need_all_before_them_are_described_at_once():
+    turns = [
+        {
+            "name": f"turn{number}",
+            "column_type": "llm-text",
+            "prompt": " ".join(f"{{{{ turn{before} }}}}" for before in range(number)),
+        }
+        for number in range(40)
+    ]
+    looked = []
+    needs = references.needs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(references, "needs", lambda column: looked.append(column) or needs(column))
+        assert len(describe(*turns)) == 40
+    assert len(looked) <= 2 * len(turns)
+
+
+def test_what_needs_the_trace_of_a_skipped_column_is_skipped_too():
+    found = describe(
+        {
+            "name": "text",
+            "column_type": "llm-text",
+            "prompt": "x",
+            "skip": {"when": "true"},
+            "with_trace": "all_messages",
+        },
+        {"name": "after", "column_type": "llm-text", "prompt": "{{ text__trace }}"},
+    )
+    assert found["after"].skipped == (None,)
 
 
 def test_a_column_that_is_skipped_says_what_stands_there():

@@ -145,6 +145,7 @@ def test_the_embedded_model_gives_objects_and_scores(tmp_path):
         ({"required": 5}, ".required", "5"),
         ({"$schema": [5]}, "['$schema']", "[5]"),
         ({"items": {"$ref": "#/$defs/b"}, "$defs": {"a": {}}}, "", "'#/$defs/b'"),
+        ({"anyOf": [{}], "items": {"$ref": "#/anyOf/first"}}, "", "'#/anyOf/first'"),
         ({"items": {"$ref": "http://127.0.0.1:9/item.json"}}, "", "127.0.0.1:9"),
     ],
 )

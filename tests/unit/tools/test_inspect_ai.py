@@ -324,6 +324,7 @@ def test_a_log_that_was_cut_off_as_it_was_written_is_made_again(
     seen = fed(monkeypatch)
     (result,) = INSPECT.evaluate(config, base, base, {"test": rows}, logs, tmp_path)
     assert len(seen) == 4 and result["samples"] == whole["samples"]
+    assert log.with_name(f"{log.name}.bad").exists()
 
 
 def test_a_task_of_ones_own(base: Path, rows: Path, tmp_path: Path) -> None:

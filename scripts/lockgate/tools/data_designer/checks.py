@@ -53,6 +53,7 @@ def check(design: dict[str, Any], seeded: list[str] | None) -> None:
         for key, name in references.named(column).items():
             _known(name, known, who, f"{where}.{key}")
         _subcategories(column, own, where)
+        _remote(column, who, where)
     _circles(own, owners)
     _constraints(design, own)
     for at, processor in enumerate(design.get("processors") or []):
@@ -201,6 +202,18 @@ def _subcategories(column: dict[str, Any], own: dict[str, Any], where: str) -> N
                 where=f"{where}.params.values",
                 hint=f"add a list for {value!r}",
             )
+
+
+def _remote(column: dict[str, Any], who: str, where: str) -> None:
+    """The address of a remote validator is written to files: no key may be in it."""
+    params = column.get("validator_params")
+    url = params.get("endpoint_url") if isinstance(params, dict) else None
+    if isinstance(url, str) and any(mark in url for mark in "@?#"):
+        raise LockgateError(
+            f"{who}: an address ends with its path, and has no user or key in it",
+            where=f"{where}.validator_params.endpoint_url",
+            hint="take it out; a data.script can read a key from an environment variable",
+        )
 
 
 def _circles(own: dict[str, Any], owners: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,13 @@ def describe(design: dict[str, Any], root: Path) -> list[Column]:
         design: in the tool's declarative form.
         root: resolves the path of a seed file.
     """
-    gone = references.dropped(design)
-    own = {column["name"]: column for column in design["columns"]}
+    known = _Known(design)
     seeded = seeds.columns(design, root) or []
-    found = [Column(name, "seed") for name in seeded if name not in own]
-    for column in own.values():
-        found.append(_one(column, own, gone))
+    found = [Column(name, "seed") for name in seeded if name not in known.columns]
+    for column in known.columns.values():
+        found.append(_one(column, known))
         found += [Column(more, "derived") for more in references.beside(column)]
-    return [column for column in found if not references.is_dropped(column.name, gone)]
+    return [column for column in found if not known.is_dropped(column.name)]
 
 
 def check_kept(design: dict[str, Any], accept: dict[str, Any], script: bool = False) -> None:
@@ -62,43 +62,57 @@ def check_kept(design: dict[str, Any], accept: dict[str, Any], script: bool = Fa
             )
 
 
-def _one(column: dict[str, Any], known: dict[str, dict[str, Any]], gone: list[str]) -> Column:
-    role = _role(column, known, gone)
+class _Known:
+    """The columns of a design by name, and what they are because of those they need."""
+
+    def __init__(self, design: dict[str, Any]) -> None:
+        self.columns = {column["name"]: column for column in design["columns"]}
+        self._gone = references.dropped(design)
+        self._made_by = {
+            more: name
+            for name, column in self.columns.items()
+            for more in (name, *references.beside(column))
+        }
+        # a column is asked for by each that needs it
+        self.role = functools.cache(self._role)
+        self.skipped = functools.cache(self._skipped)
+
+    def is_dropped(self, name: str) -> bool:
+        return references.is_dropped(name, self._gone)
+
+    def _role(self, name: str) -> str:
+        """Text of a model's that is dropped is looked at where an expression repeats it."""
+        column = self.columns[name]
+        role = _ROLES.get(column["column_type"], "derived")
+        if column["column_type"] != "expression":
+            return role
+        shown = [one for one in references.shown(column["expr"]) if one in self.columns]
+        roles = {self.role(one) for one in shown if self.is_dropped(one)}
+        return "written" if roles & {"written", "structured"} else role
+
+    def _skipped(self, name: str) -> tuple[Any, ...]:
+        """What the tool writes where it skips the column, by itself or because of one it needs."""
+        column = self.columns[name]
+        own = [column["skip"].get("value")] if column.get("skip") else []
+        made_by = {self._made_by.get(needed) for needed in references.needs(column)} - {None, name}
+        if column.get("propagate_skip", True) and any(self.skipped(one) for one in made_by):
+            own.append(None)
+        return tuple(own)
+
+
+def _one(column: dict[str, Any], known: _Known) -> Column:
+    role = known.role(column["name"])
     return Column(
         column["name"],
         role,
-        asked=_asked(column, known) if role == "sampled" else None,
+        asked=_asked(column, known.columns) if role == "sampled" else None,
         passed="is_valid" if role == "validator" else "",
         scores={score["name"]: f"{score['name']}.score" for score in column.get("scores") or []}
         if role == "judge"
         else {},
         schema=constrain.schema(column) if role == "structured" else None,
-        skipped=_skipped(column, known),
+        skipped=known.skipped(column["name"]),
     )
-
-
-def _role(column: dict[str, Any], known: dict[str, dict[str, Any]], gone: list[str]) -> str:
-    """Text of a model's that is dropped is looked at where an expression repeats it."""
-    role = _ROLES.get(column["column_type"], "derived")
-    if column["column_type"] != "expression":
-        return role
-    shown = [
-        known[name]
-        for name in references.needs(column)
-        if name in known and references.is_dropped(name, gone)
-    ]
-    roles = {_role(one, known, gone) for one in shown}
-    return "written" if roles & {"written", "structured"} else role
-
-
-def _skipped(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> tuple[Any, ...]:
-    """What the tool writes where it skips the column, by itself or because of one it needs."""
-    own = [column["skip"].get("value")] if column.get("skip") else []
-    if column.get("propagate_skip", True) and any(
-        _skipped(known[name], known) for name in references.needs(column) if name in known
-    ):
-        own.append(None)
-    return tuple(own)
 
 
 def _asked(column: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, float] | None:

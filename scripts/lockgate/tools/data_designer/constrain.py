@@ -77,7 +77,7 @@ def _faults(shape: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(part.contents, dict) and "$ref" in part.contents:
             try:
                 resolver.lookup(part.contents["$ref"])
-            except referencing.exceptions.Unresolvable:
+            except (referencing.exceptions.Unresolvable, ValueError):
                 yield "", f"nothing is at its $ref '{part.contents['$ref']}'"
         parts += [(one, resolver.in_subresource(one)) for one in part.subresources()]
 

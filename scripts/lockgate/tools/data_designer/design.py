@@ -263,9 +263,13 @@ def _parted(design: dict[str, Any], shards: int) -> str:
     if isinstance(start, int) and isinstance(end, int):
         if (rows := end - start + 1) < shards:
             raise LockgateError(
-                f"{max(rows, 0)} rows of the seed dataset are chosen for {shards} shards",
+                f"{rows} rows of the seed dataset are chosen for {shards} shards"
+                if rows > 0
+                else f"its end, {end}, is before its start, {start}",
                 where="data.design.seed_config.selection_strategy",
-                hint="choose more rows, or take fewer data.shards",
+                hint="choose more rows, or take fewer data.shards"
+                if rows > 0
+                else "rows are counted from 0; both are included",
             )
         return "range"
     if shards > 1 and "start" not in chosen:

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import jinja2.meta
 import jinja2.sandbox
+from jinja2 import nodes
 
 _ENVIRONMENT = jinja2.sandbox.ImmutableSandboxedEnvironment()
 
@@ -21,6 +22,25 @@ def variables(template: str) -> list[str]:
         jinja2.TemplateSyntaxError: if it is none.
     """
     return sorted(jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(template)))
+
+
+def shown(template: str) -> list[str]:
+    """Those of a template's `variables` whose values it writes, not only asks about, sorted."""
+    found: set[str] = set()
+
+    def walk(node: nodes.Node) -> None:
+        asked = (node.test,) if isinstance(node, nodes.If | nodes.CondExpr) else ()
+        if isinstance(node, nodes.Name):
+            found.add(node.name)
+        elif not isinstance(node, nodes.Compare | nodes.Test) and not (
+            isinstance(node, nodes.Filter) and node.name in ("count", "length", "wordcount")
+        ):
+            for child in node.iter_child_nodes():
+                if child not in asked:
+                    walk(child)
+
+    walk(_ENVIRONMENT.parse(template))
+    return sorted(found & set(variables(template)))
 
 
 def templates(column: dict[str, Any]) -> dict[str, str]:

@@ -167,14 +167,16 @@ def _run(
 
 
 def _complete(directory: Path) -> Any | None:
-    """The finished log in a directory, or None; a log that was cut off is deleted."""
+    """The finished log in a directory, or None; a log that cannot be read is put aside."""
     if not directory.is_dir():
         return None
     for info in list_eval_logs(str(directory)):
         try:
             header = read_eval_log(info, header_only=True)
-        except ValueError:  # killed while it wrote over the log: its samples are asked again
-            Path(info.name.removeprefix("file://")).unlink()
+        except ValueError as error:  # as a rule killed while it wrote over the log
+            path = Path(info.name.removeprefix("file://"))
+            path.rename(f"{path}.bad")
+            print(f"{path.name}.bad cannot be read ({cause(error)}): its samples are asked again")
             continue
         done = header.results
         if header.status == "success" and done and done.completed_samples == done.total_samples:
