@@ -45,7 +45,7 @@ def test_a_design_gives_enough_accepted_records(path: Path, tmp_path: Path) -> N
     project = Project.create(tmp_path / "project", str(path.relative_to(ROOT)))
 
     def small(config: dict) -> None:
-        config["data"].update(preview_records=2, records=16)
+        config["data"].update(preview_records=1, records=16)
         config["resources"]["threads"] = 1  # two beside a busy neighbour are many times slower
 
     project.edit(small)
