@@ -101,8 +101,8 @@ def _column(records: Sequence[Mapping[str, Any]], column: Column) -> dict[str, A
     """Figures of a column where it is not skipped, and in how many records it is."""
     values = [record.get(column.name) for record in records]
     there = [value for value in values if value not in column.skipped]
-    skipped = {"skipped": len(values) - len(there)} if column.skipped else {}
-    return {"name": column.name, "role": column.role} | skipped | describe(there)
+    skipped = len(values) - len(there)
+    return {"name": column.name, "role": column.role, "skipped": skipped} | describe(there)
 
 
 def _numbers(

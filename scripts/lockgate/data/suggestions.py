@@ -71,7 +71,7 @@ def _answers(figures: Mapping[str, Any], section: Mapping[str, Any], ours: bool)
             "them all before it answers), or reword its prompt",
         )
     for column in figures["columns"]:
-        if total and column.get("skipped") == total:
+        if total and column["skipped"] == total:
             yield (
                 f"{column['name']} is skipped in all {total} records",
                 "see skip.when in data.design, of it and of what it needs: a condition that fails "

@@ -202,6 +202,14 @@ def test_half_a_surrogate_does_not_keep_the_page_from_being_written(write):
     assert "cut ?" in write([(0, {"text": "cut \ud83d"}, "")])[1].text
 
 
+def test_a_column_that_is_skipped_here_and_there_is_told(write):
+    columns = [Column("note", "written", skipped=(None,))]
+    records = [{"note": "so it is"}, {"note": None}]
+    row = {"id": "0", "prompt": "p", "completion": "c", "fields": {}}
+    figures = quality.examine(records, [row] * 2, columns)
+    assert "1 (1 skipped)" in " ".join(write(figures=figures)[1].text.split())
+
+
 def test_many_columns_and_records_stay_readable(write):
     wide = {f"column {n}": "text " * 200 for n in range(60)}
     made = [{"id": "0", "prompt": "p", "completion": "c", "fields": {}}]
@@ -226,7 +234,7 @@ def test_tokens_that_are_not_all_told_are_least_figures(write):
     estimate = {**ESTIMATE, "at_least": True, "cost": None}
     text = " ".join(write(estimate=estimate)[1].text.split())
     assert "at least 120,345 at least 45,678 –" in text
-    assert "of one alias only" in text and "data.endpoint.price" in text
+    assert "did not tell the tokens of every request" in text and "data.endpoint.price" in text
 
 
 def test_an_existing_dataset_needs_no_time(write):
