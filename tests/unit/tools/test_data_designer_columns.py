@@ -165,12 +165,13 @@ def test_text_that_is_dropped_may_be_asked_about():
                     "{{ draft | length }}",
                     "{{ draft is defined }}",
                     "{{ draft if draft | length > 50 else '' }}",
+                    "{{ draft if draft else 'none' }}",
                     "{% for line in draft %}{{ line }}{% endfor %}",
                 )
             )
         ),
     )
-    assert [one.role for one in found.values()] == ["derived"] * 4 + ["written"] * 2
+    assert [one.role for one in found.values()] == ["derived"] * 4 + ["written"] * 3
 
 
 def test_turns_that_each_need_all_before_them_are_described_at_once():

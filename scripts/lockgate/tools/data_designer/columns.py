@@ -86,8 +86,8 @@ class _Known:
         role = _ROLES.get(column["column_type"], "derived")
         if column["column_type"] != "expression":
             return role
-        shown = [one for one in references.shown(column["expr"]) if one in self.columns]
-        roles = {self.role(one) for one in shown if self.is_dropped(one)}
+        shown = references.shown(references.templates(column).get("expr", ""))
+        roles = {self.role(one) for one in shown if one in self.columns and self.is_dropped(one)}
         return "written" if roles & {"written", "structured"} else role
 
     def _skipped(self, name: str) -> tuple[Any, ...]:

@@ -29,14 +29,14 @@ def shown(template: str) -> list[str]:
     found: set[str] = set()
 
     def walk(node: nodes.Node) -> None:
-        asked = (node.test,) if isinstance(node, nodes.If | nodes.CondExpr) else ()
+        asked = node.test if isinstance(node, nodes.If | nodes.CondExpr) else None
         if isinstance(node, nodes.Name):
             found.add(node.name)
         elif not isinstance(node, nodes.Compare | nodes.Test) and not (
             isinstance(node, nodes.Filter) and node.name in ("count", "length", "wordcount")
         ):
             for child in node.iter_child_nodes():
-                if child not in asked:
+                if child is not asked:
                     walk(child)
 
     walk(_ENVIRONMENT.parse(template))
