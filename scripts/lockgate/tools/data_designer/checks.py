@@ -29,7 +29,7 @@ def check(design: dict[str, Any], seeded: list[str] | None) -> None:
     """
     _shapes(design)
     own = {column["name"]: column for column in design["columns"]}
-    owners = {more: name for name, column in own.items() for more in references.beside(column)}
+    owners = references.owners(own.values())
     for name in seeded or []:
         if name in own or name in owners:
             at = list(own).index(owners.get(name, name))

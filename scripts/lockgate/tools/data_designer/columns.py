@@ -68,11 +68,7 @@ class _Known:
     def __init__(self, design: dict[str, Any]) -> None:
         self.columns = {column["name"]: column for column in design["columns"]}
         self._gone = references.dropped(design)
-        self._made_by = {
-            more: name
-            for name, column in self.columns.items()
-            for more in (name, *references.beside(column))
-        }
+        self._owners = references.owners(self.columns.values())
         # a column is asked for by each that needs it
         self.role = functools.cache(self._role)
         self.skipped = functools.cache(self._skipped)
@@ -94,8 +90,10 @@ class _Known:
         """What the tool writes where it skips the column, by itself or because of one it needs."""
         column = self.columns[name]
         own = [column["skip"].get("value")] if column.get("skip") else []
-        made_by = {self._made_by.get(needed) for needed in references.needs(column)} - {None, name}
-        if column.get("propagate_skip", True) and any(self.skipped(one) for one in made_by):
+        needed = {self._owners.get(one, one) for one in references.needs(column)} - {name}
+        if column.get("propagate_skip", True) and any(
+            self.skipped(one) for one in needed if one in self.columns
+        ):
             own.append(None)
         return tuple(own)
 

@@ -90,6 +90,11 @@ def beside(column: dict[str, Any]) -> list[str]:
     return found
 
 
+def owners(columns: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Which column each of those beside it is made with."""
+    return {more: column["name"] for column in columns for more in beside(column)}
+
+
 def dropped(design: dict[str, Any]) -> list[str]:
     """Names, or patterns with `*`, of columns that are made and then taken out of the records."""
     found = [column["name"] for column in design["columns"] if column.get("drop")]
